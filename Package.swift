@@ -1,0 +1,68 @@
+// swift-tools-version: 6.1
+// The module graph is DESIGN's: an arrow may import, nothing else may. `ci/tidy` checks it.
+import PackageDescription
+
+#if arch(x86_64)
+  let cipher: [Target.Dependency] = ["CIPSecMB"]
+#else
+  let cipher: [Target.Dependency] = []
+#endif
+
+let package = Package(
+  name: "remoteingress",
+  products: [
+    .library(name: "RemoteIngress", targets: ["RemoteIngress"]),
+    .executable(name: "remoteingress", targets: ["remoteingress"]),
+    .executable(name: "ri-bench", targets: ["ri-bench"]),
+  ],
+  targets: [
+    // C libraries and their shims.
+    .systemLibrary(
+      name: "CLibURing", path: "Sources/System/liburing", pkgConfig: "liburing",
+      providers: [.apt(["liburing-dev"])]),
+    .systemLibrary(
+      name: "CLibSSL", path: "Sources/System/openssl", pkgConfig: "openssl",
+      providers: [.apt(["libssl-dev"])]),
+    .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
+    .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
+    .target(
+      name: "CIPSecMB",
+      linkerSettings: [.linkedLibrary("IPSec_MB", .when(platforms: [.linux]))]),
+
+    // The engine, lowest first.
+    .target(name: "RIBase"),
+    .target(name: "RIRing", dependencies: ["RIBase", "CLinuxIO"]),
+    .target(name: "RICrypto", dependencies: ["RIBase", "COpenSSL"] + cipher),
+    .target(name: "RITLS", dependencies: ["RIBase", "RICrypto", "COpenSSL"]),
+    .target(name: "RIWire", dependencies: ["RIBase"]),
+    .target(name: "RITunnel", dependencies: ["RIBase", "RIWire"]),
+    .target(name: "RIControl", dependencies: ["RIBase", "RIWire", "RITunnel"]),
+    .target(
+      name: "RIEngine",
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl",
+      ]),
+
+    // The product around it.
+    .target(name: "RemoteIngress", dependencies: ["RIBase", "RIWire", "RIControl"]),
+    .executableTarget(
+      name: "remoteingress",
+      dependencies: ["RemoteIngress", "RIEngine"],
+      path: "Sources/RemoteIngressCommand"),
+    .executableTarget(
+      name: "ri-bench",
+      dependencies: ["RIEngine"],
+      path: "Bench/ri-bench"),
+
+    .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
+    .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
+    .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
+    .testTarget(name: "RITLSTests", dependencies: ["RIBase", "RICrypto", "RITLS"]),
+    .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
+    .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
+    .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
+    .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
+    .testTarget(name: "RemoteIngressTests", dependencies: ["RemoteIngress"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,152 @@
+// A table of slots with stable addresses, found by slot number and checked by generation.
+
+/// Names one use of one slot of a `Slab`.
+public struct SlotID: Hashable, Sendable {
+  public let index: UInt32
+  /// Odd: a taken slot's. Even generations are free slots, which no id names.
+  public let generation: UInt32
+
+  @inlinable
+  public init(index: UInt32, generation: UInt32) {
+    self.index = index
+    self.generation = generation
+  }
+
+  /// Names no slot.
+  public static let none = SlotID(index: .max, generation: 0)
+}
+
+/// Elements in chunks that never move. Insert, find and remove are O(1); memory grows with the
+/// largest number of elements ever held at once, up to `capacity`. Not safe for use by two threads.
+public final class Slab<Element> {
+  public let capacity: Int
+  public private(set) var count = 0
+  @usableFromInline let chunks: UnsafeMutablePointer<Chunk>
+  private let chunkCapacity: Int
+  private var slotCount = 0
+  private var freeSlot = UInt32.max
+
+  @usableFromInline
+  struct Slot {
+    @usableFromInline var generation: UInt32
+    /// The next free slot while this one is free.
+    var next: UInt32
+  }
+
+  @usableFromInline
+  struct Chunk {
+    @usableFromInline var slots: UnsafeMutablePointer<Slot>
+    /// Initialised where the slot is taken.
+    @usableFromInline var elements: UnsafeMutablePointer<Element>
+  }
+
+  @usableFromInline static var chunkSlots: Int { 256 }
+
+  public init(capacity: Int) {
+    precondition(capacity > 0 && capacity < Int(UInt32.max))
+    self.capacity = capacity
+    chunkCapacity = (capacity + Self.chunkSlots - 1) / Self.chunkSlots
+    chunks = .allocate(capacity: chunkCapacity)
+  }
+
+  deinit {
+    for index in 0..<slotCount {
+      let (chunk, i) = place(UInt32(index))
+      if chunk.slots[i].generation & 1 == 1 { (chunk.elements + i).deinitialize(count: 1) }
+    }
+    for i in 0..<(slotCount + Self.chunkSlots - 1) / Self.chunkSlots {
+      chunks[i].slots.deallocate()
+      chunks[i].elements.deallocate()
+    }
+    chunks.deallocate()
+  }
+
+  /// Takes a slot for the element, or returns nil when all `capacity` slots are taken.
+  public func insert(_ element: Element) -> SlotID? {
+    if freeSlot == .max, !grow() { return nil }
+    let index = freeSlot
+    let (chunk, i) = place(index)
+    freeSlot = chunk.slots[i].next
+    chunk.slots[i].generation &+= 1
+    (chunk.elements + i).initialize(to: element)
+    count += 1
+    return SlotID(index: index, generation: chunk.slots[i].generation)
+  }
+
+  /// Whether the slot still holds what `id` named.
+  @inlinable
+  public func contains(_ id: SlotID) -> Bool {
+    guard id.generation & 1 == 1, isGrown(id.index) else { return false }
+    let chunk = chunks[Int(id.index) / Self.chunkSlots]
+    return chunk.slots[Int(id.index) % Self.chunkSlots].generation == id.generation
+  }
+
+  /// The element, changed in place. Traps on an id that `contains` denies.
+  @inlinable
+  public subscript(id: SlotID) -> Element {
+    @inline(__always)
+    unsafeAddress {
+      UnsafePointer(address(id))
+    }
+    @inline(__always)
+    unsafeMutableAddress {
+      address(id)
+    }
+  }
+
+  /// Frees the slot and returns what it held; nil when the id is stale.
+  @discardableResult
+  public func remove(_ id: SlotID) -> Element? {
+    guard contains(id) else { return nil }
+    let (chunk, i) = place(id.index)
+    let element = (chunk.elements + i).move()
+    chunk.slots[i].generation &+= 1
+    chunk.slots[i].next = freeSlot
+    freeSlot = id.index
+    count -= 1
+    return element
+  }
+
+  /// The id of the element that a slot holds now, or nil. For walking all: 0..<`slotsEverUsed`.
+  public func id(at index: Int) -> SlotID? {
+    guard index >= 0, index < slotCount else { return nil }
+    let (chunk, i) = place(UInt32(index))
+    let generation = chunk.slots[i].generation
+    return generation & 1 == 1 ? SlotID(index: UInt32(index), generation: generation) : nil
+  }
+
+  public var slotsEverUsed: Int { slotCount }
+
+  /// The ids of all elements, in the order of their slots. Allocates: not for the data path.
+  public var ids: [SlotID] { (0..<slotCount).compactMap { id(at: $0) } }
+
+  @usableFromInline
+  func isGrown(_ index: UInt32) -> Bool { Int(index) < slotCount }
+
+  @inlinable
+  func address(_ id: SlotID) -> UnsafeMutablePointer<Element> {
+    precondition(contains(id), "stale slot id")
+    // SAFETY: `contains` proved that the slot exists and its element is initialised; chunks never
+    // move while the slab lives.
+    return chunks[Int(id.index) / Self.chunkSlots].elements + Int(id.index) % Self.chunkSlots
+  }
+
+  private func place(_ index: UInt32) -> (Chunk, Int) {
+    (chunks[Int(index) / Self.chunkSlots], Int(index) % Self.chunkSlots)
+  }
+
+  private func grow() -> Bool {
+    guard slotCount < capacity else { return false }
+    let chunk = Chunk(
+      slots: .allocate(capacity: Self.chunkSlots), elements: .allocate(capacity: Self.chunkSlots))
+    let last = min(Self.chunkSlots, capacity - slotCount) - 1
+    for i in 0..<Self.chunkSlots {
+      let next = i < last ? UInt32(slotCount + i + 1) : UInt32.max
+      (chunk.slots + i).initialize(to: Slot(generation: 0, next: next))
+    }
+    chunks[slotCount / Self.chunkSlots] = chunk
+    freeSlot = UInt32(slotCount)
+    slotCount += last + 1
+    return true
+  }
+}
