@@ -26,7 +26,11 @@ public struct EdgeLine: Equatable, Sendable {
       throw .badEdgeID(fault)
     }
     edgeID = String(decoding: fields[1], as: UTF8.self)
-    secret = try Secret(fields[2])
+    do throws(CredentialFault) {
+      secret = try Secret(fields[2])
+    } catch {
+      throw .badSecret(error)
+    }
   }
 
   /// The line with its newline. It holds the secret.
@@ -43,7 +47,7 @@ public enum HandshakeError: Error, Equatable, Sendable {
 }
 
 /// What is wrong with an id or a secret.
-public enum CredentialFault: Equatable, Sendable {
+public enum CredentialFault: Error, Equatable, Sendable {
   case empty
   case tooLong(limit: Int)
   /// A byte that is not one of 0x21 to 0x7E: printable ASCII without the space.

@@ -9,14 +9,14 @@ public struct Secret: Sendable, CustomStringConvertible, CustomDebugStringConver
 {
   private let bytes: [UInt8]
 
-  public init(_ bytes: some Collection<UInt8>) throws(HandshakeError) {
+  public init(_ bytes: some Collection<UInt8>) throws(CredentialFault) {
     if let fault = CredentialFault(bytes, bytesMax: Limits.secretBytesMax) {
-      throw .badSecret(fault)
+      throw fault
     }
     self.bytes = Array(bytes)
   }
 
-  public init(_ text: String) throws(HandshakeError) { try self.init(text.utf8) }
+  public init(_ text: String) throws(CredentialFault) { try self.init(text.utf8) }
 
   /// The secret itself, for the wire and for files that hold it.
   public var revealed: String { String(decoding: bytes, as: UTF8.self) }
