@@ -4,4 +4,18 @@
 #define CLINUXIO_H
 #include <features.h>
 #include <liburing.h>
+#include <netinet/in.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+
+// netinet/tcp.h, netinet/udp.h: not in Swift's Glibc module, or newer than its headers.
+static const int32_t RI_TCP_NOTSENT_LOWAT = 25;
+static const int32_t RI_UDP_SEGMENT = 103;
+static const int32_t RI_UDP_GRO = 104;
+
+// in6_pktinfo (ipv6(7)), which the headers hide without _GNU_SOURCE.
+struct ri_in6_pktinfo {
+  struct in6_addr address;
+  uint32_t interface;
+};
 #endif
