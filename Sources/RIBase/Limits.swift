@@ -60,4 +60,18 @@ public enum Limits {
   public static let dataFrameBytes = 64 * kib
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 512 * kib
+
+  // MARK: Tunnel output
+
+  /// Bytes a stream may send before the next stream's turn: one full DATA frame.
+  public static let schedulerQuantumBytes = dataFrameBytes
+  /// The shortest DATA frame worth starting where a batch has little room left.
+  public static let dataFrameBytesMin = 4 * kib
+  /// Room for this much makes it worthwhile to read a socket again.
+  public static let roomBytesWorthwhile = 64 * kib
+  /// Frames waiting to be sent that no stream's state stands for: OPEN (116 bytes each), refusals,
+  /// PING and PONG. Enough for 2,000 opens while the transport is full.
+  public static let controlQueueBytes = 256 * kib
+  /// PONGs waiting to be sent: a peer that asks faster than it reads gets no more.
+  public static let pongsQueuedMax = 64
 }
