@@ -23,8 +23,8 @@ final class OpenSSLConnection {
   /// Set by the verification callback, before the handshake is done.
   var peerPin: CertificatePin?
   var trustFailure: TLSError?
-  private var clientSecret: TrafficSecret?
-  private var serverSecret: TrafficSecret?
+  private(set) var clientSecret: TrafficSecret?
+  private(set) var serverSecret: TrafficSecret?
   /// Records that the last step of the handshake has produced.
   private(set) var recordsOfLastStep: UInt64 = 0
 

@@ -41,10 +41,12 @@ final class OpenSSLRecords {
   }
 
   func seal(_ batch: PlaintextBatch, from offset: Int, into writer: inout BufferWriter) -> Int {
+    guard !isWritingOver else { return 0 }
+    // What OpenSSL wants to say goes first; it keeps no order but its own.
     connection.writeOutput(to: &writer)
     var pieces = PieceCursor(batch, offset: offset)
     var sealed = 0
-    while !isWritingOver, pieces.bytesLeft > 0, connection.outputBytes == 0 {
+    while pieces.bytesLeft > 0, connection.outputBytes == 0 {
       let updates = recordsUnderKey >= recordsPerKeyMax
       let overhead = RecordHeader.overheadBytes + (updates ? RecordSealer.keyUpdateBytes : 0)
       let room = writer.roomBytes - overhead

@@ -45,21 +45,20 @@ struct RecordSealer {
   /// writer has room for `keyUpdateBytes`.
   mutating func writeKeyUpdate(to writer: inout BufferWriter) {
     // KeyUpdate, length 1, update_not_requested.
-    write((24, 0, 0, 1, 0), type: RecordType.handshake, to: &writer)
+    write([24, 0, 0, 1, 0], type: RecordType.handshake, to: &writer)
     protection.update()
   }
 
   /// The writer has room for `alertBytes`.
   mutating func writeAlert(_ alert: Alert, to writer: inout BufferWriter) {
-    write((alert.level, alert.description), type: RecordType.alert, to: &writer)
+    write([alert.level, alert.description], type: RecordType.alert, to: &writer)
   }
 
-  /// `content` is a tuple of bytes.
-  private mutating func write<Bytes>(
-    _ content: Bytes, type: UInt8, to writer: inout BufferWriter
+  private mutating func write<let count: Int>(
+    _ content: InlineArray<count, UInt8>, type: UInt8, to writer: inout BufferWriter
   ) {
     withUnsafeBytes(of: content) { bytes in
-      writeRecord(bytes.count, type: type, to: &writer) { $0.updateSeal(to: $1, from: bytes) }
+      writeRecord(count, type: type, to: &writer) { $0.updateSeal(to: $1, from: bytes) }
     }
   }
 

@@ -139,18 +139,18 @@ public final class TLSLink {
     return input
   }
 
-  /// A header that promises more than a record may hold.
+  /// Ends the link over a header that promises more than a record may hold.
   private func refuse(tooLong header: UnsafeMutableRawBufferPointer) -> TLSInput {
     switch records {
     case .none:
-      return shakeHands(
-        UnsafeRawBufferPointer(header), RecordHeader(UnsafeRawBufferPointer(header)))
+      // OpenSSL finds the same and makes the alert.
+      _ = shakeHands(UnsafeRawBufferPointer(header), RecordHeader(UnsafeRawBufferPointer(header)))
     case .own(let layer):
       layer.fail(.recordOverflow)
     case .openSSL(let layer):
-      if case .failed(let error) = layer.open(header) { return end(.failed(error)) }
+      _ = layer.open(header)
     }
-    return end(.failed(.recordOverflow))
+    return ended ?? end(.failed(.recordOverflow))
   }
 
   // MARK: Handshake
