@@ -70,12 +70,41 @@ public enum Limits {
   /// Streams of one tunnel.
   public static let streamsPerTunnelMax = 1 << 18
 
+  /// Listening sockets of a shard: every assigned port has one for each address family.
+  public static let listenersMax = 4_096
+
+  /// Names of targets being looked up or remembered at once.
+  public static let targetLookupsMax = 256
+  public static let listenBacklog = 4_096
+
+  /// Commands waiting for a shard.
+  public static let mailboxMessagesMax = 1_024
+
+  // MARK: Time
+
+  /// How often memory behind unused buffers is given back and failed listeners are tried again.
+  public static let housekeepingInterval = Interval.seconds(5)
+  /// How long a target's name is not looked up again.
+  public static let resolvedFor = Interval.seconds(10)
+  /// The hub's next address is tried when the one before has not answered for this long (RFC 8305
+  /// section 5).
+  public static let connectStagger = Interval.milliseconds(250)
+  /// How long a stopping shard waits for its sockets to close.
+  public static let goodbyeTimeout = Interval.seconds(1)
+  /// Pause before accepting again when the process or the system is out of descriptors.
+  public static let acceptPause = Interval.milliseconds(100)
+
   // MARK: Buffers
 
+  /// TCP_NOTSENT_LOWAT of a tunnel's socket: unsent bytes in the kernel beyond which it is not
+  /// writable, so that what is urgent is not stuck behind what was handed over long ago.
+  public static let tunnelNotSentBytes = 256 * kib
   /// Slices gathered into one send: the kernel takes 1,024 (UIO_MAXIOV); past 64 nothing is won.
   public static let sendSlicesMax = 64
   /// The largest DATA payload that we send: small enough that other streams get their turn.
   public static let dataFrameBytes = 64 * kib
+  /// What one receive of a small sender takes before it is armed anew.
+  public static let smallReceiveBytes = 64 * kib
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 512 * kib
 

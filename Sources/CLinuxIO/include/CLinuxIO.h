@@ -6,6 +6,7 @@
 #include <liburing.h>
 #include <netinet/in.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 
 // netinet/tcp.h, netinet/udp.h: not in Swift's Glibc module, or newer than its headers.
@@ -65,4 +66,8 @@ static inline void ri_prep_recvmsg_select(
   sqe->ioprio = flags;
   sqe->buf_group = group;
 }
+
+// prctl is variadic.
+static inline int ri_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
 #endif
