@@ -1,21 +1,16 @@
 // Tables of configuration keys: what a file may hold, and from which the flags, the variables and
 // the help text follow.
 
-/// Where a value is being read from, and how far down.
+/// How far down in a configuration a value stands, as in `allowedEdges[0].secret`.
 struct Place: Sendable {
-  var origin: ConfigurationOrigin
   var path = ""
 
-  func member(_ key: String) -> Place {
-    Place(origin: origin, path: path.isEmpty ? key : "\(path).\(key)")
-  }
+  func member(_ key: String) -> Place { Place(path: path.isEmpty ? key : "\(path).\(key)") }
 
-  func element(_ index: Int) -> Place { Place(origin: origin, path: "\(path)[\(index)]") }
+  func element(_ index: Int) -> Place { Place(path: "\(path)[\(index)]") }
 
-  func error(_ reason: String, line: Int? = nil) -> ConfigurationError {
-    var origin = origin
-    if case .file(let file, _) = origin { origin = .file(file, line: line) }
-    return ConfigurationError(origin: origin, key: path, reason: reason)
+  func error(_ reason: String, at origin: ConfigurationOrigin) -> ConfigurationError {
+    ConfigurationError(origin: origin, key: path, reason: reason)
   }
 }
 
@@ -88,16 +83,16 @@ extension Field {
 
   init<Value>(
     _ key: String, _ property: WritableKeyPath<Root, Value>, _ kind: ValueKind<Value>,
-    _ help: String
+    excludes: [String] = [], _ help: String
   ) {
-    self.init(key, kind, help: help) { $0[keyPath: property] = $1 }
+    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
   }
 
   init<Value>(
     _ key: String, _ property: WritableKeyPath<Root, Value?>, _ kind: ValueKind<Value>,
-    _ help: String
+    excludes: [String] = [], _ help: String
   ) {
-    self.init(key, kind, help: help) { $0[keyPath: property] = $1 }
+    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
   }
 
   /// A key that holds a mapping; later sources change single members of it.
@@ -138,27 +133,23 @@ struct Schema<Root> {
     _ node: SourceNode, into root: inout Root, at place: Place
   ) throws(ConfigurationError) {
     guard case .mapping(let members) = node.content else {
-      throw place.error("must be a mapping of keys to values", line: node.line)
+      throw place.error("must be a mapping of keys to values", at: node.origin)
     }
     let known = fields.map(\.key)
     for member in members where !known.contains(member.key) {
       let nearest = nearestName(to: member.key, in: known)
       let reason = "unknown key" + (nearest.map { "; the nearest known one is \($0)" } ?? "")
-      throw place.member(printable(member.key)).error(reason, line: member.line)
+      throw place.member(printable(member.key)).error(reason, at: member.origin)
     }
     for field in fields {
       guard let member = members.first(where: { $0.key == field.key }) else { continue }
       if let other = members.first(where: { field.excludes.contains($0.key) }) {
-        throw place.member(field.key).error("\(other.key) is given too: one of them has to go",
-          line: member.line)
+        throw place.member(field.key).error(
+          "\(other.origin.name ?? other.key) is given too: one of them has to go",
+          at: member.origin)
       }
       try field.read(&root, member.value, place.member(field.key))
     }
-  }
-
-  private func printable(_ key: String) -> String {
-    let isPlain = !key.isEmpty && key.utf8.count <= 64 && key.utf8.allSatisfy { 0x21...0x7E ~= $0 }
-    return isPlain ? key : quoted(key)
   }
 }
 
