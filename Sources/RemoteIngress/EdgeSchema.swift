@@ -48,7 +48,7 @@ extension EdgeConfiguration: ReadableConfiguration {
 
 extension ValueKind where Value == TextSource {
   fileprivate static var connectionToken: ValueKind {
-    ValueKind(name: "TOKEN") { node, place throws(ConfigurationError) in
+    ValueKind(name: "TOKEN", isSecret: true) { node, place throws(ConfigurationError) in
       let text = try node.text(place, "a connection token")
       do throws(TokenError) {
         _ = try ConnectionToken(decoding: text)
@@ -67,10 +67,10 @@ extension ValueKind where Value == String {
 }
 
 /// Completes "it must be …".
-let pinRule = "sha256/ and the base64 of 32 bytes, or 64 hex digits"
+package let pinRule = "sha256/ and the base64 of 32 bytes, or 64 hex digits"
 
 /// The 32 bytes of a certificate pin (SPEC 4.5).
-func pinBytes(_ text: String) -> [UInt8]? {
+package func pinBytes(_ text: String) -> [UInt8]? {
   if text.hasPrefix("sha256/") {
     guard let data = Data(base64Encoded: String(text.dropFirst(7))), data.count == 32 else {
       return nil

@@ -20,6 +20,7 @@ struct ValueKind<Value> {
   var name: String
   /// A flag of this kind needs no value.
   var isSwitch = false
+  var isSecret = false
   var parse: (SourceNode, Place) throws(ConfigurationError) -> Value
 }
 
@@ -29,6 +30,7 @@ struct FlatKey {
   var path: [String]
   var valueName: String
   var isSwitch: Bool
+  var isSecret: Bool
   var help: String
 
   /// `--tls-cert-file`
@@ -73,7 +75,9 @@ extension Field {
     self.init(
       key: key,
       flatKeys: [
-        FlatKey(path: [key], valueName: kind.name, isSwitch: kind.isSwitch, help: help)
+        FlatKey(
+          path: [key], valueName: kind.name, isSwitch: kind.isSwitch,
+          isSecret: kind.isSecret, help: help)
       ],
       excludes: excludes
     ) { root, node, place throws(ConfigurationError) in
@@ -101,7 +105,8 @@ extension Field {
   ) {
     let flatKeys = schema.flatKeys.map {
       FlatKey(
-        path: [key] + $0.path, valueName: $0.valueName, isSwitch: $0.isSwitch, help: $0.help)
+        path: [key] + $0.path, valueName: $0.valueName, isSwitch: $0.isSwitch,
+        isSecret: $0.isSecret, help: $0.help)
     }
     self.init(key: key, flatKeys: flatKeys) { root, node, place throws(ConfigurationError) in
       var value = root[keyPath: property] ?? empty

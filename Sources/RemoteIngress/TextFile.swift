@@ -80,7 +80,7 @@ public enum TextFile {
 
 extension StringProtocol {
   /// Without the white space around it.
-  var trimmed: SubSequence {
+  package var trimmed: SubSequence {
     let front = drop { $0.isWhitespace }
     guard let last = front.lastIndex(where: { !$0.isWhitespace }) else { return front }
     return front[...last]

@@ -19,12 +19,12 @@ extension SourceNode {
 extension ValueKind {
   /// A kind that one text gives. `what` completes the sentence "it must be …".
   static func scalar(
-    _ name: String, _ what: String, showsValue: Bool = true, _ convert: @escaping (String) -> Value?
+    _ name: String, _ what: String, isSecret: Bool = false, _ convert: @escaping (String) -> Value?
   ) -> ValueKind {
-    ValueKind(name: name) { node, place throws(ConfigurationError) in
+    ValueKind(name: name, isSecret: isSecret) { node, place throws(ConfigurationError) in
       let text = try node.text(place, what)
       guard let value = convert(text) else {
-        let shown = showsValue ? "\(quoted(text)) is wrong; it" : "it"
+        let shown = isSecret ? "it" : "\(quoted(text)) is wrong; it"
         throw place.error("\(shown) must be \(what)", at: node.origin)
       }
       return value
@@ -33,7 +33,7 @@ extension ValueKind {
 
   func map<Other>(_ convert: @escaping (Value) -> Other) -> ValueKind<Other> {
     let parse = parse
-    return ValueKind<Other>(name: name, isSwitch: isSwitch) {
+    return ValueKind<Other>(name: name, isSwitch: isSwitch, isSecret: isSecret) {
       node, place throws(ConfigurationError) in
       convert(try parse(node, place))
     }
@@ -107,14 +107,14 @@ extension ValueKind where Value == String {
 
 extension ValueKind where Value == Secret {
   static var secret: ValueKind {
-    .scalar("SECRET", secretRule, showsValue: false) { try? Secret($0) }
+    .scalar("SECRET", secretRule, isSecret: true) { try? Secret($0) }
   }
 }
 
 /// Completes "it must be …".
 let secretRule = "1 to \(Limits.secretBytesMax) printable ASCII characters without spaces"
 
-func isHost(_ text: String) -> Bool {
+package func isHost(_ text: String) -> Bool {
   if IPAddress(parsing: text) != nil { return true }
   // RFC 1123 section 2.1, and the underscores that are seen in the wild.
   return 1...253 ~= text.utf8.count
@@ -157,7 +157,7 @@ extension ValueKind where Value: RawRepresentable & CaseIterable, Value.RawValue
 
 extension ValueKind where Value == TextSource {
   static var text: ValueKind {
-    .scalar("TEXT", "text", showsValue: false) { $0.isEmpty ? nil : .text($0) }
+    .scalar("TEXT", "text", isSecret: true) { $0.isEmpty ? nil : .text($0) }
   }
 
   static var file: ValueKind { ValueKind<String>.path.map { .file($0) } }
