@@ -7,6 +7,14 @@ public enum ConfigurationOrigin: Equatable, Sendable {
   case flag(String)
   /// Set by code, or nowhere.
   case unwritten
+
+  /// What a user calls it, where that says more than the key.
+  var name: String? {
+    switch self {
+    case .variable(let name), .flag(let name): name
+    case .file, .unwritten: nil
+    }
+  }
 }
 
 /// One thing that is wrong with a configuration.
@@ -23,17 +31,13 @@ public struct ConfigurationError: Error, Equatable, Sendable, CustomStringConver
   }
 
   public var description: String {
-    var parts: [String] = []
-    var namesKey = true
-    switch origin {
-    case .file(let path, let line): parts.append(line.map { "\(path):\($0)" } ?? path)
-    case .variable(let name), .flag(let name):
-      parts.append(name)
-      namesKey = false
-    case .unwritten: break
-    }
-    if namesKey, !key.isEmpty { parts.append(key) }
-    return (parts + [reason]).joined(separator: ": ")
+    let place: [String] =
+      switch origin {
+      case .file(let path, let line): [line.map { "\(path):\($0)" } ?? path, key]
+      case .variable(let name), .flag(let name): [name]
+      case .unwritten: [key]
+      }
+    return (place.filter { !$0.isEmpty } + [reason]).joined(separator: ": ")
   }
 }
 
@@ -48,4 +52,10 @@ func quoted(_ text: String) -> String {
     }
   }
   return out + (text.unicodeScalars.count > 64 ? "…'" : "'")
+}
+
+/// A key or flag as it may stand in an error: bare when it is plain, else quoted.
+func printable(_ key: String) -> String {
+  let isPlain = 1...64 ~= key.utf8.count && key.utf8.allSatisfy { 0x21...0x7E ~= $0 }
+  return isPlain ? key : quoted(key)
 }

@@ -1,21 +1,16 @@
 // Tables of configuration keys: what a file may hold, and from which the flags, the variables and
 // the help text follow.
 
-/// Where a value is being read from, and how far down.
+/// How far down in a configuration a value stands, as in `allowedEdges[0].secret`.
 struct Place: Sendable {
-  var origin: ConfigurationOrigin
   var path = ""
 
-  func member(_ key: String) -> Place {
-    Place(origin: origin, path: path.isEmpty ? key : "\(path).\(key)")
-  }
+  func member(_ key: String) -> Place { Place(path: path.isEmpty ? key : "\(path).\(key)") }
 
-  func element(_ index: Int) -> Place { Place(origin: origin, path: "\(path)[\(index)]") }
+  func element(_ index: Int) -> Place { Place(path: "\(path)[\(index)]") }
 
-  func error(_ reason: String, line: Int? = nil) -> ConfigurationError {
-    var origin = origin
-    if case .file(let file, _) = origin { origin = .file(file, line: line) }
-    return ConfigurationError(origin: origin, key: path, reason: reason)
+  func error(_ reason: String, at origin: ConfigurationOrigin) -> ConfigurationError {
+    ConfigurationError(origin: origin, key: path, reason: reason)
   }
 }
 
@@ -25,6 +20,7 @@ struct ValueKind<Value> {
   var name: String
   /// A flag of this kind needs no value.
   var isSwitch = false
+  var isSecret = false
   var parse: (SourceNode, Place) throws(ConfigurationError) -> Value
 }
 
@@ -34,6 +30,7 @@ struct FlatKey {
   var path: [String]
   var valueName: String
   var isSwitch: Bool
+  var isSecret: Bool
   var help: String
 
   /// `--tls-cert-file`
@@ -78,7 +75,9 @@ extension Field {
     self.init(
       key: key,
       flatKeys: [
-        FlatKey(path: [key], valueName: kind.name, isSwitch: kind.isSwitch, help: help)
+        FlatKey(
+          path: [key], valueName: kind.name, isSwitch: kind.isSwitch,
+          isSecret: kind.isSecret, help: help)
       ],
       excludes: excludes
     ) { root, node, place throws(ConfigurationError) in
@@ -88,16 +87,16 @@ extension Field {
 
   init<Value>(
     _ key: String, _ property: WritableKeyPath<Root, Value>, _ kind: ValueKind<Value>,
-    _ help: String
+    excludes: [String] = [], _ help: String
   ) {
-    self.init(key, kind, help: help) { $0[keyPath: property] = $1 }
+    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
   }
 
   init<Value>(
     _ key: String, _ property: WritableKeyPath<Root, Value?>, _ kind: ValueKind<Value>,
-    _ help: String
+    excludes: [String] = [], _ help: String
   ) {
-    self.init(key, kind, help: help) { $0[keyPath: property] = $1 }
+    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
   }
 
   /// A key that holds a mapping; later sources change single members of it.
@@ -106,7 +105,8 @@ extension Field {
   ) {
     let flatKeys = schema.flatKeys.map {
       FlatKey(
-        path: [key] + $0.path, valueName: $0.valueName, isSwitch: $0.isSwitch, help: $0.help)
+        path: [key] + $0.path, valueName: $0.valueName, isSwitch: $0.isSwitch,
+        isSecret: $0.isSecret, help: $0.help)
     }
     self.init(key: key, flatKeys: flatKeys) { root, node, place throws(ConfigurationError) in
       var value = root[keyPath: property] ?? empty
@@ -138,27 +138,23 @@ struct Schema<Root> {
     _ node: SourceNode, into root: inout Root, at place: Place
   ) throws(ConfigurationError) {
     guard case .mapping(let members) = node.content else {
-      throw place.error("must be a mapping of keys to values", line: node.line)
+      throw place.error("must be a mapping of keys to values", at: node.origin)
     }
     let known = fields.map(\.key)
     for member in members where !known.contains(member.key) {
       let nearest = nearestName(to: member.key, in: known)
       let reason = "unknown key" + (nearest.map { "; the nearest known one is \($0)" } ?? "")
-      throw place.member(printable(member.key)).error(reason, line: member.line)
+      throw place.member(printable(member.key)).error(reason, at: member.origin)
     }
     for field in fields {
       guard let member = members.first(where: { $0.key == field.key }) else { continue }
       if let other = members.first(where: { field.excludes.contains($0.key) }) {
-        throw place.member(field.key).error("\(other.key) is given too: one of them has to go",
-          line: member.line)
+        throw place.member(field.key).error(
+          "\(other.origin.name ?? other.key) is given too: one of them has to go",
+          at: member.origin)
       }
       try field.read(&root, member.value, place.member(field.key))
     }
-  }
-
-  private func printable(_ key: String) -> String {
-    let isPlain = !key.isEmpty && key.utf8.count <= 64 && key.utf8.allSatisfy { 0x21...0x7E ~= $0 }
-    return isPlain ? key : quoted(key)
   }
 }
 

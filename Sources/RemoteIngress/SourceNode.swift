@@ -7,69 +7,84 @@ import Yams
 struct SourceNode: Sendable {
   struct Member: Sendable {
     var key: String
-    var line: Int?
+    var origin: ConfigurationOrigin
     var value: SourceNode
   }
 
   enum Content: Sendable {
     case null
-    /// `isQuoted`: certainly text, even if it reads like a number.
-    case scalar(String, isQuoted: Bool)
+    case scalar(String)
     case list([SourceNode])
     case mapping([Member])
   }
 
   var content: Content
-  var line: Int?
+  var origin: ConfigurationOrigin
 
-  init(_ content: Content, line: Int? = nil) {
+  init(_ content: Content = .mapping([]), origin: ConfigurationOrigin) {
     self.content = content
-    self.line = line
+    self.origin = origin
   }
 
-  /// The value of a flag or variable, wrapped in the mappings that its path names.
-  init(text: String, under path: [String]) {
-    self.init(.scalar(text, isQuoted: false))
-    for key in path.reversed() {
-      self = SourceNode(.mapping([Member(key: key, line: nil, value: self)]))
+  /// Puts text at the end of `path` in this mapping, in place of what may be there.
+  mutating func set(_ text: String, at path: ArraySlice<String>, origin: ConfigurationOrigin) {
+    guard let key = path.first else {
+      self = SourceNode(.scalar(text), origin: origin)
+      return
     }
+    var members: [Member] = if case .mapping(let members) = content { members } else { [] }
+    var value = SourceNode(origin: origin)
+    if let index = members.firstIndex(where: { $0.key == key }) {
+      value = members.remove(at: index).value
+    }
+    value.set(text, at: path.dropFirst(), origin: origin)
+    members.append(Member(key: key, origin: origin, value: value))
+    content = .mapping(members)
   }
+
+  /// Where the key at the end of `path` stands.
+  func origin(of path: ArraySlice<String>) -> ConfigurationOrigin? {
+    guard let key = path.first, case .mapping(let members) = content,
+      let member = members.first(where: { $0.key == key })
+    else { return nil }
+    return path.count == 1 ? member.origin : member.value.origin(of: path.dropFirst())
+  }
+
+  // MARK: Files
 
   /// Parses a file's text; an empty one is an empty mapping.
   init(yaml: String, path: String) throws(ConfigurationError) {
+    let file = ConfigurationOrigin.file(path, line: nil)
     do {
-      guard let root = try Yams.compose(yaml: yaml) else {
-        self.init(.mapping([]))
-        return
-      }
-      self = try SourceNode(root)
+      self = try Yams.compose(yaml: yaml).map { try SourceNode($0, path) } ?? .init(origin: file)
     } catch let error as YamlError {
       throw error.inFile(path)
+    } catch let error as ConfigurationError {
+      throw error
     } catch {
-      throw ConfigurationError(
-        origin: .file(path, line: nil), key: "", reason: "not valid YAML or JSON")
+      throw ConfigurationError(origin: file, key: "", reason: "not valid YAML or JSON")
     }
     if case .null = content { content = .mapping([]) }
   }
 
-  private init(_ node: Node) throws {
-    let line = node.mark?.line
+  private init(_ node: Node, _ path: String) throws {
+    let origin = ConfigurationOrigin.file(path, line: node.mark?.line)
     switch node {
     case .scalar(let scalar):
-      let isPlain = scalar.style == .plain || scalar.style == .any
-      let isNull = isPlain && node.tag == Tag(.null)
-      self.init(isNull ? .null : .scalar(scalar.string, isQuoted: !isPlain), line: line)
+      let isNull = scalar.style == .plain && node.tag.description == Tag.Name.null.rawValue
+      self.init(isNull ? .null : .scalar(scalar.string), origin: origin)
     case .sequence(let items):
-      self.init(.list(try items.map { try SourceNode($0) }), line: line)
+      self.init(.list(try items.map { try SourceNode($0, path) }), origin: origin)
     case .mapping(let pairs):
       let members = try pairs.map { key, value in
         guard let name = key.scalar?.string else {
-          let mark = key.mark ?? Mark(line: 1, column: 1)
-          throw YamlError.composer(context: nil, problem: "a key must be text", mark, yaml: "")
+          throw ConfigurationError(
+            origin: .file(path, line: key.mark?.line), key: "", reason: "a key must be text")
         }
-        return Member(key: name, line: key.mark?.line, value: try SourceNode(value))
+        return Member(
+          key: name, origin: .file(path, line: key.mark?.line), value: try SourceNode(value, path))
       }
-      self.init(.mapping(members), line: line)
+      self.init(.mapping(members), origin: origin)
     case .alias:
       throw YamlError.representer(problem: "an alias without its anchor")
     }

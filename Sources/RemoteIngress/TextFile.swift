@@ -3,7 +3,7 @@
 import Glibc
 
 /// Text given in place, or the file that holds it. Never shows the text.
-public enum TextSource: Equatable, Sendable, CustomStringConvertible {
+public enum TextSource: Equatable, Sendable, CustomStringConvertible, CustomReflectable {
   case text(String)
   case file(String)
 
@@ -12,6 +12,28 @@ public enum TextSource: Equatable, Sendable, CustomStringConvertible {
     case .text: "•••"
     case .file(let path): path
     }
+  }
+
+  public var customMirror: Mirror { Mirror(self, children: []) }
+
+  /// The text without the white space around it; a failure names the key `key`, or `keyFile`.
+  func text(for key: String) throws(ConfigurationError) -> String {
+    switch self {
+    case .text(let text): return String(text.trimmed)
+    case .file(let path):
+      do throws(TextFileError) {
+        return String(try TextFile.read(path).trimmed)
+      } catch {
+        throw ConfigurationError(key: self.key(key), reason: error.description)
+      }
+    }
+  }
+
+  /// The key that gave this: `secret` or `secretFile`, `tls.certPem` or `tls.certFile`.
+  func key(_ textKey: String) -> String {
+    guard case .file = self else { return textKey }
+    let stem = textKey.hasSuffix("Pem") ? textKey.dropLast(3) : textKey[...]
+    return stem + "File"
   }
 }
 
@@ -58,8 +80,9 @@ public enum TextFile {
 
 extension StringProtocol {
   /// Without the white space around it.
-  var trimmed: SubSequence {
+  package var trimmed: SubSequence {
     let front = drop { $0.isWhitespace }
-    return front[..<(front.lastIndex { !$0.isWhitespace }.map(front.index(after:)) ?? front.startIndex)]
+    guard let last = front.lastIndex(where: { !$0.isWhitespace }) else { return front }
+    return front[...last]
   }
 }

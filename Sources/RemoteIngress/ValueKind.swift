@@ -8,10 +8,10 @@ extension SourceNode {
   /// The text of a scalar.
   func text(_ place: Place, _ what: String) throws(ConfigurationError) -> String {
     switch content {
-    case .scalar(let text, _): return text
-    case .null: throw place.error("has no value; it must be \(what)", line: line)
-    case .list: throw place.error("is a list; it must be \(what)", line: line)
-    case .mapping: throw place.error("is a mapping; it must be \(what)", line: line)
+    case .scalar(let text): return text
+    case .null: throw place.error("has no value; it must be \(what)", at: origin)
+    case .list: throw place.error("is a list; it must be \(what)", at: origin)
+    case .mapping: throw place.error("is a mapping; it must be \(what)", at: origin)
     }
   }
 }
@@ -19,13 +19,13 @@ extension SourceNode {
 extension ValueKind {
   /// A kind that one text gives. `what` completes the sentence "it must be …".
   static func scalar(
-    _ name: String, _ what: String, showsValue: Bool = true, _ convert: @escaping (String) -> Value?
+    _ name: String, _ what: String, isSecret: Bool = false, _ convert: @escaping (String) -> Value?
   ) -> ValueKind {
-    ValueKind(name: name) { node, place throws(ConfigurationError) in
+    ValueKind(name: name, isSecret: isSecret) { node, place throws(ConfigurationError) in
       let text = try node.text(place, what)
       guard let value = convert(text) else {
-        let shown = showsValue ? "\(quoted(text)) is wrong; it" : "it"
-        throw place.error("\(shown) must be \(what)", line: node.line)
+        let shown = isSecret ? "it" : "\(quoted(text)) is wrong; it"
+        throw place.error("\(shown) must be \(what)", at: node.origin)
       }
       return value
     }
@@ -33,7 +33,7 @@ extension ValueKind {
 
   func map<Other>(_ convert: @escaping (Value) -> Other) -> ValueKind<Other> {
     let parse = parse
-    return ValueKind<Other>(name: name, isSwitch: isSwitch) {
+    return ValueKind<Other>(name: name, isSwitch: isSwitch, isSecret: isSecret) {
       node, place throws(ConfigurationError) in
       convert(try parse(node, place))
     }
@@ -50,7 +50,7 @@ extension ValueKind where Value == Int {
 }
 
 /// A number in plain decimal digits.
-private func decimal(_ text: String) -> Int? {
+func decimal(_ text: String) -> Int? {
   text.utf8.allSatisfy { 0x30...0x39 ~= $0 } ? Int(text) : nil
 }
 
@@ -99,36 +99,28 @@ extension ValueKind where Value == String {
 
   static var edgeID: ValueKind {
     let max = Limits.edgeIDBytesMax
-    return .scalar("ID", "1 to \(max) printable ASCII characters without spaces") {
-      isWord($0, max: max) ? $0 : nil
+    return .scalar("ID", "1 to \(max) printable ASCII characters without spaces") { text in
+      1...max ~= text.utf8.count && text.utf8.allSatisfy { 0x21...0x7E ~= $0 } ? text : nil
     }
   }
 }
 
 extension ValueKind where Value == Secret {
   static var secret: ValueKind {
-    .scalar("SECRET", secretRule, showsValue: false) { makeSecret($0) }
+    .scalar("SECRET", secretRule, isSecret: true) { try? Secret($0) }
   }
 }
 
 /// Completes "it must be …".
 let secretRule = "1 to \(Limits.secretBytesMax) printable ASCII characters without spaces"
 
-func makeSecret(_ text: String) -> Secret? {
-  isWord(text, max: Limits.secretBytesMax) ? Secret(Array(text.utf8)) : nil
-}
-
-/// What the handshake line can carry as one word (SPEC 2.1).
-private func isWord(_ text: String, max: Int) -> Bool {
-  1...max ~= text.utf8.count && text.utf8.allSatisfy { 0x21...0x7E ~= $0 }
-}
-
-func isHost(_ text: String) -> Bool {
+package func isHost(_ text: String) -> Bool {
   if IPAddress(parsing: text) != nil { return true }
   // RFC 1123 section 2.1, and the underscores that are seen in the wild.
   return 1...253 ~= text.utf8.count
     && text.utf8.allSatisfy {
-      0x30...0x39 ~= $0 || 0x41...0x5A ~= $0 || 0x61...0x7A ~= $0 || [0x2D, 0x2E, 0x5F].contains($0)
+      0x30...0x39 ~= $0 || 0x41...0x5A ~= $0 || 0x61...0x7A ~= $0
+        || [0x2D, 0x2E, 0x5F].contains($0)
     }
     && text.utf8.contains { $0 != 0x2E }
 }
@@ -140,7 +132,8 @@ struct Endpoint: Equatable {
 
   init?(_ text: String) {
     guard let colon = text.lastIndex(of: ":"),
-      let number = decimal(String(text[text.index(after: colon)...])), let port = Port(exactly: number),
+      let number = decimal(String(text[text.index(after: colon)...])),
+      let port = Port(exactly: number),
       port > 0
     else { return nil }
     var host = text[..<colon]
@@ -164,7 +157,7 @@ extension ValueKind where Value: RawRepresentable & CaseIterable, Value.RawValue
 
 extension ValueKind where Value == TextSource {
   static var text: ValueKind {
-    .scalar("TEXT", "text", showsValue: false) { $0.isEmpty ? nil : .text($0) }
+    .scalar("TEXT", "text", isSecret: true) { $0.isEmpty ? nil : .text($0) }
   }
 
   static var file: ValueKind { ValueKind<String>.path.map { .file($0) } }
@@ -178,14 +171,14 @@ extension ValueKind {
   ) -> ValueKind where Value == [Element] {
     ValueKind(name: "LIST") { node, place throws(ConfigurationError) in
       guard case .list(let nodes) = node.content else {
-        throw place.error("must be a list", line: node.line)
+        throw place.error("must be a list", at: node.origin)
       }
       var values: [Element] = []
       var seen: Set<Identity> = []
       for (index, node) in nodes.enumerated() {
         let value = try kind.parse(node, place.element(index))
         guard seen.insert(identity(value)).inserted else {
-          throw place.element(index).error("\(describe(value)) is listed twice", line: node.line)
+          throw place.element(index).error("\(describe(value)) is listed twice", at: node.origin)
         }
         values.append(value)
       }
@@ -196,12 +189,12 @@ extension ValueKind {
   /// A mapping that is read into a draft and then made whole.
   static func object<Draft>(
     _ schema: Schema<Draft>, _ empty: Draft,
-    _ finish: @escaping (Draft, Place, Int?) throws(ConfigurationError) -> Value
+    _ finish: @escaping (Draft, Place, ConfigurationOrigin) throws(ConfigurationError) -> Value
   ) -> ValueKind {
     ValueKind(name: "MAPPING") { node, place throws(ConfigurationError) in
       var draft = empty
       try schema.read(node, into: &draft, at: place)
-      return try finish(draft, place, node.line)
+      return try finish(draft, place, node.origin)
     }
   }
 }
