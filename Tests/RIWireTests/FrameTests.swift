@@ -278,7 +278,7 @@ import Testing
 
   @Test(arguments: propertySeeds) func mutatedFramesEndInEventsOrOneError(seed: UInt64) {
     var random = SeededRandom(seed)
-    for _ in 0..<300 {
+    for _ in 0..<120 {
       let valid = Array(Self.validFrames(&random, from: .edge).prefix(6))
       let bytes = random.mutate(valid.flatMap { $0.bytes.prefix(300) })
       var driver = DecoderDriver(.edge)
