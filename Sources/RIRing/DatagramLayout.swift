@@ -69,37 +69,29 @@ enum DatagramLayout {
     }
   }
 
-  /// Writes the control messages of a datagram to send into `bytes` (`controlBytes` of them) and
-  /// returns their length: 0 when there are none. Sizes: udp(7), ip(7), ipv6(7).
-  static func encodeControl(
-    segmentBytes: Int, payloadBytes: Int, source: IPAddress?,
-    into bytes: UnsafeMutableRawBufferPointer
-  ) -> Int {
-    var offset = 0
-    func put<T>(_ level: Int32, _ type: Int32, _ value: T) {
-      let length = MemoryLayout<cmsghdr>.size + MemoryLayout<T>.size
-      var head = cmsghdr()
-      head.cmsg_len = length
-      head.cmsg_level = level
-      head.cmsg_type = type
-      bytes.storeBytes(of: head, toByteOffset: offset, as: cmsghdr.self)
-      bytes.storeBytes(of: value, toByteOffset: offset + MemoryLayout<cmsghdr>.size, as: T.self)
-      offset += (length + 7) & ~7
+  /// Receives one datagram by recvmsg(2), without waiting, into `bytes` (more than `payloadOffset`).
+  /// Returns the bytes used or a negated errno.
+  static func receive(from descriptor: Int32, into bytes: UnsafeMutableRawBufferPointer) -> Int32 {
+    guard let base = bytes.baseAddress else { return -ENOBUFS }
+    var vector = iovec(
+      iov_base: base + payloadOffset, iov_len: bytes.count - payloadOffset)
+    let (count, message) = withUnsafeMutablePointer(to: &vector) { vector in
+      var message = msghdr()
+      message.msg_name = base + headerBytes
+      message.msg_namelen = socklen_t(nameBytes)
+      message.msg_control = base + controlOffset
+      message.msg_controllen = controlBytes
+      message.msg_iov = vector
+      message.msg_iovlen = 1
+      // SAFETY: name, control and payload lie one after the other inside `bytes`.
+      return (recvmsg(descriptor, &message, Int32(MSG_DONTWAIT | MSG_TRUNC)), message)
     }
-    if segmentBytes > 0, segmentBytes < payloadBytes {
-      put(Int32(IPPROTO_UDP), RI_UDP_SEGMENT, UInt16(clamping: segmentBytes))
-    }
-    switch source?.family {
-    case .v4:
-      var info = in_pktinfo()
-      info.ipi_spec_dst.s_addr = source?.v4.bigEndian ?? 0
-      put(Int32(IPPROTO_IP), IP_PKTINFO, info)
-    case .v6:
-      var info = ri_in6_pktinfo()
-      info.address = source?.in6 ?? in6_addr()
-      put(Int32(IPPROTO_IPV6), IPV6_PKTINFO, info)
-    case nil: break
-    }
-    return offset
+    if count < 0 { return -errno }
+    bytes.storeBytes(of: UInt32(message.msg_namelen), toByteOffset: 0, as: UInt32.self)
+    bytes.storeBytes(of: UInt32(message.msg_controllen), toByteOffset: 4, as: UInt32.self)
+    bytes.storeBytes(of: UInt32(clamping: count), toByteOffset: 8, as: UInt32.self)
+    bytes.storeBytes(
+      of: UInt32(bitPattern: message.msg_flags), toByteOffset: 12, as: UInt32.self)
+    return Int32(payloadOffset + min(count, bytes.count - payloadOffset))
   }
 }
