@@ -77,6 +77,8 @@ public enum Limits {
   public static let targetLookupsMax = 256
   public static let listenBacklog = 4_096
 
+  /// Timers of a shard: one a link, one a target being connected, a few of its own.
+  public static let timersMax = connectionsMax + tunnelsMax + 64
   /// Commands waiting for a shard.
   public static let mailboxMessagesMax = 1_024
 

@@ -85,7 +85,7 @@ public final class Engine: Sendable {
           if let directory = settings.stateDirectory {
             try TLSIdentity.loadOrCreate(stateDirectory: directory)
           } else {
-            try TLSIdentity.selfSigned(commonName: "remoteingress hub")
+            try TLSIdentity.selfSigned(commonName: "remoteingress-hub")
           }
         }
       return try TLSServerContext(identity: identity, records: .fromEnvironment)

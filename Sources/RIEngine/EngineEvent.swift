@@ -65,7 +65,6 @@ public enum EngineEvent: Sendable {
   case listening(address: SocketAddress)
   case listenFailed(address: SocketAddress, error: RingError)
   case listenerClosed(port: Port)
-  case stopped
 }
 
 /// Totals of a shard since its start, and what it holds now.

@@ -34,13 +34,16 @@ public final class Shard {
   let connections: Slab<Connection>
   let listeners: Slab<Listener>
   let batch: PlaintextBatch
-  var timers: TimerWheel
+  let timers: TimerWheel
   var now: Instant
   var phase = ShardPhase.running
   var counters = ShardCounters()
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
+
+  /// Commands taken out of the mailbox.
+  var commands: [ShardCommand] = []
 
   /// Links that have something to send.
   var dirtyLinks: [SlotID] = []
@@ -79,7 +82,7 @@ public final class Shard {
     listeners = Slab(capacity: Limits.listenersMax)
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
     now = ring.updateNow()
-    timers = TimerWheel(now: now)
+    timers = TimerWheel(capacity: Limits.timersMax, now: now)
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
   }
 
@@ -119,7 +122,7 @@ public final class Shard {
     let completions = ring.wait(until: deadline)
     now = ring.now
     for completion in completions { handle(completion) }
-    while let command = mailbox.receive() { handle(command) }
+    readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
     flushLinks()

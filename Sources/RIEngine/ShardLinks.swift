@@ -63,7 +63,7 @@ extension Shard {
 
   private func rescheduleLinkTimer(_ link: Link, _ id: SlotID) {
     if let timer = link.timer { timers.cancel(timer) }
-    link.timer = link.liveness.map { schedule(.link, id, at: $0.nextDeadline) }
+    link.timer = link.liveness.flatMap { schedule(.link, id, at: $0.nextDeadline) }
   }
 
   func linkTimerFired(_ id: SlotID) {

@@ -18,7 +18,14 @@ enum ShardCommand: Sendable {
 typealias ShardMailbox = Mailbox<ShardCommand>
 
 extension Shard {
-  func handle(_ command: ShardCommand) {
+  func readMailbox() {
+    guard !mailbox.isEmpty else { return }
+    mailbox.takeAll(into: &commands)
+    for command in commands { handle(command) }
+    commands.removeAll()
+  }
+
+  private func handle(_ command: ShardCommand) {
     switch command {
     case .drain(let limit): beginDrain(limit)
     case .stop: phase = .stopped

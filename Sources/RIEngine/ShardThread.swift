@@ -68,7 +68,8 @@ final class ShardThread: Sendable {
     }
   }
 
-  func send(_ command: ShardCommand) { _ = mailbox.send(command) }
+  /// Dropped when the shard has ended, or has not read its mailbox for a thousand commands.
+  func send(_ command: ShardCommand) { try? mailbox.post(command) }
 
   func join() { finished.wait() }
 
@@ -76,7 +77,7 @@ final class ShardThread: Sendable {
   func status() async -> ShardStatus? {
     await withCheckedContinuation { (continuation: CheckedContinuation<ShardStatus?, Never>) in
       let once = OnceReply { continuation.resume(returning: $0) }
-      if !mailbox.send(.status { once.reply($0) }) { once.reply(nil) }
+      send(.status { once.reply($0) })
     }
   }
 

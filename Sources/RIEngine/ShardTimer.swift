@@ -40,7 +40,7 @@ struct ShardTimer {
 
 extension Shard {
   @discardableResult
-  func schedule(_ kind: ShardTimer.Kind, _ slot: SlotID = .none, at deadline: Instant) -> TimerID {
+  func schedule(_ kind: ShardTimer.Kind, _ slot: SlotID = .none, at deadline: Instant) -> TimerID? {
     timers.schedule(ShardTimer(kind, slot).payload, at: deadline)
   }
 

@@ -56,7 +56,7 @@ struct BlockingSocket: Sendable {
       while sent < bytes.count {
         let count = send(
           descriptor, bytes.baseAddress.map { $0 + sent }, bytes.count - sent,
-          Int32(MSG_NOSIGNAL.rawValue))
+          Int32(MSG_NOSIGNAL))
         guard count > 0 else { return false }
         sent += count
       }

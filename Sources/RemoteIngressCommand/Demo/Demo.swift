@@ -18,10 +18,10 @@ struct Demo {
     var figure: String
   }
 
-  func run() async throws {
+  func run() throws {
     let pattern = DemoPattern()
     let target = try DemoTarget(pattern: pattern)
-    let running = try await DemoTunnel.start(targetPort: target.port)
+    let running = try DemoTunnel.start(targetPort: target.port)
     defer { running.stop() }
     print("hub     127.0.0.1:\(running.hubPort)   TLS 1.3, \(running.cipher)")
     print("edge    127.0.0.1:\(running.edgePort)   where clients come in")
@@ -42,7 +42,7 @@ struct Demo {
     if keep {
       print("\nTry  curl http://127.0.0.1:\(running.edgePort)/  (Ctrl-C ends it)")
       fflush(nil)
-      while true { try await Task.sleep(for: .seconds(3600)) }
+      while true { sleep(3600) }
     }
   }
 

@@ -16,7 +16,7 @@ struct DemoTunnel: Sendable {
   private let edge: Engine
 
   /// Starts both and returns when the edge accepts clients.
-  static func start(targetPort: UInt16) async throws -> DemoTunnel {
+  static func start(targetPort: UInt16) throws -> DemoTunnel {
     let secret = try Secret(DemoTunnel.randomSecret())
     let (probe, edgePort) = try BlockingSocket.listen()
     probe.close()
