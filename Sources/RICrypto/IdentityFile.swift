@@ -10,7 +10,7 @@ extension TLSIdentity {
   private static let fileBytesMax = 256 * 1024
 
   /// The identity kept in `stateDirectory`; made and stored there (mode 0600, directories 0700)
-  /// when there is none. When two processes do this at once, both get the one that was stored first.
+  /// when there is none. When two processes do this at once, both get the one stored first.
   public static func loadOrCreate(
     stateDirectory: String, commonName: String = "remoteingress-hub"
   ) throws(TLSError) -> TLSIdentity {
