@@ -21,7 +21,7 @@ import Testing
       bytesMax: least * Int.random(in: 1...6, using: &random))
     let world = TunnelWorld(
       seed: random.next(), windows: windows, resetPercent: round % 3,
-      plannedBytesMax: min(20_000, 60 * least))
+      plannedBytesMax: min(20_000, 100 * least))
     for _ in 0..<1_200 { world.step() }
     world.settle()
     #expect(world.faults.isEmpty, "seed \(seed): \(world.faults)")
