@@ -132,8 +132,8 @@ final class TunnelWorld {
     case 0..<6: open()
     case 6..<35: if let i = anyStream() { send(i, end) }
     case 35..<55: if let i = anyStream() { consume(i, end) }
-    case 55..<56: if let i = anyStream(), random.chance(resetPercent * 10) { reset(i, end) }
-    case 56..<58: if end == 1 { ends[1].sendConfig(Array(repeating: 1, count: 6_000)) }
+    case 55..<57: if let i = anyStream(), random.chance(resetPercent * 25) { reset(i, end) }
+    case 57..<58: if end == 1 { ends[1].sendConfig(Array(repeating: 1, count: 6_000)) }
     case 58..<79: transmit(end)
     default: deliver(from: end)
     }
