@@ -54,6 +54,9 @@ public struct FrameDecoder: ~Copyable {
     scratch = .allocate(byteCount: 64, alignment: 8)
   }
 
+  /// Bytes of memory that gathering holds now.
+  var gatheredCapacity: Int { scratch.count }
+
   deinit { scratch.deallocate() }
 
   /// Gives it the next plaintext, once `poll` has returned nil for the former.

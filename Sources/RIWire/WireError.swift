@@ -16,14 +16,13 @@ public enum WireError: Error, Equatable, Sendable {
 }
 
 /// What is wrong with a JSON message.
-public enum MessageFault: Equatable, Sendable {
+public enum MessageFault: Error, Equatable, Sendable {
   case notJSON
   case notAnObject
   /// Arrays and objects inside each other deeper than `JSONValue.depthMax`.
   case tooDeep
   case wrongType(MessageField)
   case outOfRange(MessageField)
-  case tooMany(MessageField)
 }
 
 /// A field of a JSON message that the protocol knows.
@@ -57,7 +56,6 @@ extension MessageFault: CustomStringConvertible {
     case .tooDeep: "is nested too deeply"
     case .wrongType(let field): "has a \(field.rawValue) of the wrong type"
     case .outOfRange(let field): "has a \(field.rawValue) out of range"
-    case .tooMany(let field): "has too many \(field.rawValue)"
     }
   }
 }
