@@ -77,7 +77,10 @@ let package = Package(
     .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
     .testTarget(
       name: "RemoteIngressTests",
-      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )
