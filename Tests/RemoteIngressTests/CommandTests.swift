@@ -82,7 +82,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ["bogus"], ["token"], ["token", "encode"], ["token", "decode", "!!!"],
+    ["bogus"], ["token", "bogus"], ["token", "encode"], ["token", "decode", "!!!"],
     ["token", "encode", "--hub-host", "h", "--edge-id", "e", "--secret-file", "/nowhere"],
     ["token", "encode", "--hub-host", "h", "--edge-id", "e", "--secret-file", "/dev/null"],
     ["hub", "--config", "/nowhere/c.yaml"], ["hub", "--no-such-flag"], ["hub", "stray"],

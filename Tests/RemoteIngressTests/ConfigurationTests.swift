@@ -153,8 +153,9 @@ import Testing
     let directory = try ScratchDirectory()
     let path = try directory.write(
       "hubHost: old\nhubPort: 1\nedgeId: old\nsecret: old\nshards: 3", to: "c.yaml")
+    let token = try token()
     let settings = try ConfigurationSource(
-      file: path, environment: ["REMOTEINGRESS_TOKEN": token()], flags: ["--hub-port", "99"]
+      file: path, environment: ["REMOTEINGRESS_TOKEN": token], flags: ["--hub-port", "99"]
     ).edge().settings
     #expect(settings.hubHost == "hub.example")
     #expect(settings.hubPort == 99)
