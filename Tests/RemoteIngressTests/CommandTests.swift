@@ -11,32 +11,16 @@ import Testing
     var errors: String
   }
 
-  private func command() throws -> Process {
+  /// The command lies beside the tests.
+  private func command() -> Process {
     let process = Process()
-    let tests = URL(fileURLWithPath: try #require(CommandLine.arguments.first))
-    // The tests are a bundle beside the command, run by themselves or by a helper of the toolchain.
-    let candidates = [tests, Bundle.main.bundleURL, Bundle.main.executableURL].compactMap { $0 }
-    let folders = candidates.flatMap { [$0, $0.deletingLastPathComponent()] }
-    let paths = (folders + [buildFolder]).map { $0.appendingPathComponent("remoteingress").path }
-    let path = try #require(paths.first { isProgram($0) }, "remoteingress is not built")
-    process.executableURL = URL(fileURLWithPath: path)
+    process.executableURL = Bundle.main.bundleURL.appendingPathComponent("remoteingress")
     process.environment = ["HOME": "/nonexistent"]
     return process
   }
 
-  private var buildFolder: URL {
-    URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent().appendingPathComponent(".build/debug")
-  }
-
-  private func isProgram(_ path: String) -> Bool {
-    var isDirectory: ObjCBool = false
-    return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
-      && !isDirectory.boolValue
-  }
-
   private func run(_ arguments: [String], input: String = "") throws -> Outcome {
-    let process = try command()
+    let process = command()
     let (stdin, stdout, stderr) = (Pipe(), Pipe(), Pipe())
     process.arguments = arguments
     process.standardInput = stdin
@@ -117,7 +101,7 @@ import Testing
     let fifo = directory + "/config"
     #expect(mkfifo(fifo, 0o600) == 0)
 
-    let process = try command()
+    let process = command()
     process.arguments = [
       "edge", "--hub-host", "h", "--edge-id", "e", "--secret", "hush-1", "--admin-token=hush-2",
       "--config", fifo,

@@ -22,7 +22,9 @@ import Testing
 
   static let hubFiles: [BadFile] = [
     .init(
-      .hub, "tunelPort: 1", "c.yaml:1: tunelPort: unknown key; the nearest known one is tunnelPort"),
+      .hub, "tunelPort: 1",
+      "c.yaml:1: tunelPort: unknown key; "
+        + "the nearest known one is tunnelPort"),
     .init(
       .hub, "TunnelPort: 1",
       "c.yaml:1: TunnelPort: unknown key; the nearest known one is tunnelPort"),
@@ -134,7 +136,8 @@ import Testing
       "c.yaml:5: targets[2]: tcp port 80 is listed twice"),
     .init(
       .hub, "admin: {listen: 0.0.0.0:9180}",
-      "c.yaml:1: admin.listen: 0.0.0.0 is not loopback: admin.token or admin.tokenFile must be given"
+      "c.yaml:1: admin.listen: 0.0.0.0 is not loopback: "
+        + "admin.token or admin.tokenFile must be given"
     ),
     .init(
       .hub, "admin: {listen: '9180'}",
@@ -242,7 +245,7 @@ import Testing
       ),
       (["--tunnel-port"], "--tunnel-port: needs a value"),
       (["--tunnel-port="], "--tunnel-port: '' is wrong; it must be a whole number from 1 to 65535"),
-      (["stray"], "unexpected argument 'stray'"),
+      (["hush"], "an argument is no flag: use --key value"),
       (["--tls-cert-file", "c"], "--tls-cert-file: keyFile or keyPem is missing"),
     ]
     for (flags, error) in table { #expect(try failure(.hub, flags: flags) == error) }
