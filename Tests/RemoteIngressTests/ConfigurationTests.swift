@@ -162,6 +162,8 @@ import Testing
     #expect(settings.edgeID == "from-token")
     #expect(settings.secret.revealed == "token-secret")
     #expect(settings.shards == 3)
+    let unchanged = try ConfigurationSource(file: path, flags: ["--token", token]).edge().settings
+    #expect(unchanged.hubPort == 7000)
   }
 
   @Test func trustGoesByPinThenAuthoritiesThenFirstUse() throws {
