@@ -80,7 +80,10 @@ let package = Package(
     .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
     .testTarget(
       name: "RemoteIngressTests",
-      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )
