@@ -15,6 +15,9 @@ let package = Package(
     .executable(name: "remoteingress", targets: ["remoteingress"]),
     .executable(name: "ri-bench", targets: ["ri-bench"]),
   ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
   targets: [
     // C libraries and their shims.
     .systemLibrary(
@@ -49,9 +52,17 @@ let package = Package(
       name: "remoteingress",
       dependencies: ["RemoteIngress", "RIEngine"],
       path: "Sources/RemoteIngressCommand"),
+
+    // The load generator and the benchmark.
+    .target(name: "CLoadIO", path: "Bench/CLoadIO"),
+    .target(name: "LoadKit", dependencies: ["CLoadIO"], path: "Bench/LoadKit"),
     .executableTarget(
       name: "ri-bench",
-      dependencies: ["RIEngine"],
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
+        "LoadKit", "CLoadIO", "COpenSSL",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       path: "Bench/ri-bench"),
 
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
@@ -62,6 +73,7 @@ let package = Package(
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
+    .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "RemoteIngressTests", dependencies: ["RemoteIngress"]),
   ],
   swiftLanguageModes: [.v6]
