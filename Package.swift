@@ -60,7 +60,7 @@ let package = Package(
       name: "ri-bench",
       dependencies: [
         "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
-        "LoadKit", "CLoadIO", "COpenSSL",
+        "LoadKit", "CLoadIO", "CLibSSL",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Bench/ri-bench"),

@@ -94,3 +94,14 @@ public struct LoadResult: Codable, Sendable {
   public var latency: Latency?
   public var congestion: CongestionControl
 }
+
+extension LoadResult {
+  /// Reads what a client printed.
+  public init(json: [UInt8]) throws(LoadError) {
+    do {
+      self = try JSONDecoder().decode(LoadResult.self, from: Data(json))
+    } catch {
+      throw LoadError("the client's result: \(error)")
+    }
+  }
+}
