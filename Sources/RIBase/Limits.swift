@@ -15,6 +15,8 @@ public enum Limits {
   public static let udpOpenPayloadBytesMax = 1_024
   public static let pingPayloadBytesMax = 64
   public static let closePayloadBytesMax = 64
+  /// Not in the published protocol, as HELLO is an extension: a list of names fits easily.
+  public static let helloPayloadBytesMax = 64 * kib
   public static let unknownPayloadBytesMax = 1 * mib
   public static let handshakeLineBytesMax = 4_096
   public static let edgeIDBytesMax = 128
