@@ -68,7 +68,7 @@ let package = Package(
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
     .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
-    .testTarget(name: "RITLSTests", dependencies: ["RIBase", "RICrypto", "RITLS"]),
+    .testTarget(name: "RITLSTests", dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL"]),
     .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),

@@ -22,6 +22,24 @@ public enum Limits {
   public static let edgeIDBytesMax = 128
   public static let secretBytesMax = 1_024
 
+  // MARK: TLS (RFC 8446)
+
+  /// Plaintext of one record (5.1).
+  public static let tlsPlaintextBytesMax = 16_384
+  /// What a record may have behind its header while the handshake lasts (5.2).
+  public static let tlsHandshakeRecordBytesMax = 16_384 + 256
+  /// What a client may send until its handshake is done: two ClientHellos and a Finished.
+  public static let tlsClientHandshakeBytesMax = 32 * kib
+  /// What a server may send until its handshake is done: OpenSSL takes certificate chains of up to
+  /// 100 KiB.
+  public static let tlsServerHandshakeBytesMax = 128 * kib
+  /// A NewSessionTicket (4.6.1): its fields at their largest.
+  public static let tlsTicketBytesMax = 131_338
+  /// Records in a row that carry no application data: each costs us work and may ask for an answer.
+  public static let tlsRecordsWithoutDataMax = 32
+  /// Records sealed under one key; AES-GCM bears 2^24.5 (5.5).
+  public static let tlsRecordsPerKeyMax: UInt64 = 1 << 24
+
   // MARK: Flow control (SPEC 2.4)
 
   public static let windowSharedBytes = 200 * mib
