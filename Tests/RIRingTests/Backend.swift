@@ -8,7 +8,7 @@ import Testing
 /// A backend of `IORing`.
 enum Backend: String, CaseIterable, CustomTestStringConvertible, Sendable {
   case simulated
-  // case epoll
+  case epoll
 
   /// The backends that can run here.
   static var available: [Backend] { allCases }
@@ -25,7 +25,7 @@ enum Backend: String, CaseIterable, CustomTestStringConvertible, Sendable {
       let ring = SimulatedRing(kernel: kernel, host: kernel.makeHost([]), store: store)
       ring.passesTime = true
       return ring
-    // case .epoll: return try EpollRing(store: store)
+    case .epoll: return try EpollRing(store: store)
     }
   }
 }

@@ -38,8 +38,7 @@ import Testing
     let send = driver.send(queue, client)
     driver.pass(.milliseconds(2))
     #expect(driver.terminal(receive) == nil && driver.terminal(send) == nil)
-    let close = driver.token()
-    driver.ring.close(client, mode: mode, token: close)
+    let close = driver.startClose(client, mode)
     #expect(try driver.result(of: close) == 0)
     #expect(driver.terminal(receive)?.result == -ECANCELED)
     #expect(driver.terminal(send)?.result == -ECANCELED)
@@ -57,8 +56,7 @@ import Testing
     let receive = driver.receive(client)
     var queue = driver.outgoing([1, 2, 3])
     let send = driver.send(queue, client)
-    let close = driver.token()
-    driver.ring.close(client, mode: .graceful, token: close)
+    let close = driver.startClose(client, .graceful)
     #expect(try driver.result(of: close) == 0)
     #expect(driver.terminal(receive)?.result == -ECANCELED)
     let sent = driver.terminal(send)?.result
@@ -126,16 +124,14 @@ import Testing
   func churnLeavesNothingBehind(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (listener, address) = try driver.listener()
-    let accept = driver.token()
-    driver.ring.accept(on: listener, token: accept)
+    let accept = driver.accept(listener)
     let bytes = RingDriver.pattern(6_000)
     var highest: Int32 = 0
     var closing: [Token] = []
     for round in 0..<1_000 {
-      let client = try driver.ring.makeStreamSocket(.v4)
+      let client = try driver.streamSocket()
       highest = max(highest, client.descriptor)
-      let connect = driver.token()
-      driver.ring.connect(client, to: address, token: connect)
+      let connect = driver.connect(client, address)
       #expect(try driver.result(of: connect) == 0)
       try #require(driver.run { driver.all(accept).count == round + 1 })
       let server = Socket(descriptor: driver.all(accept)[round].result)
@@ -145,10 +141,7 @@ import Testing
       #expect(try driver.result(of: request) == 0)
       #expect(driver.bytes(request) == bytes)
       let answer = driver.receive(client)
-      for (socket, mode) in [(server, round % 3 == 0 ? CloseMode.reset : .graceful)] {
-        closing.append(driver.token())
-        driver.ring.close(socket, mode: mode, token: closing[closing.count - 1])
-      }
+      closing.append(driver.startClose(server, round % 3 == 0 ? .reset : .graceful))
       _ = try driver.result(of: answer)
       try driver.close(client)
     }

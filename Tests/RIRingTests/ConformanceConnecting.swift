@@ -11,12 +11,11 @@ import Testing
   func oneAcceptBringsManyConnections(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (listener, address) = try driver.listener()
-    let accept = driver.token()
-    driver.ring.accept(on: listener, token: accept)
+    let accept = driver.accept(listener)
     var connects: [Token] = []
     var clients: [Socket] = []
     for _ in 0..<100 {
-      clients.append(try driver.ring.makeStreamSocket(.v4))
+      clients.append(try driver.streamSocket())
       connects.append(driver.token())
       driver.ring.connect(
         clients[clients.count - 1], to: address, token: connects[connects.count - 1])
@@ -44,12 +43,10 @@ import Testing
   func connectionsThatCameBeforeTheAcceptAreThere(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (listener, address) = try driver.listener()
-    let client = try driver.ring.makeStreamSocket(.v4)
-    let connect = driver.token()
-    driver.ring.connect(client, to: address, token: connect)
+    let client = try driver.streamSocket()
+    let connect = driver.connect(client, address)
     #expect(try driver.result(of: connect) == 0)
-    let accept = driver.token()
-    driver.ring.accept(on: listener, token: accept)
+    let accept = driver.accept(listener)
     #expect(driver.run { driver.all(accept).count == 1 })
   }
 
@@ -58,9 +55,8 @@ import Testing
     let driver = try RingDriver(backend)
     let (listener, address) = try driver.listener()
     try driver.close(listener)
-    let client = try driver.ring.makeStreamSocket(.v4)
-    let connect = driver.token()
-    driver.ring.connect(client, to: address, token: connect)
+    let client = try driver.streamSocket()
+    let connect = driver.connect(client, address)
     #expect(try driver.result(of: connect) == -ECONNREFUSED)
     try driver.close(client)
   }
@@ -83,8 +79,7 @@ import Testing
     let (_, address) = try driver.listener(backlog: 1)
     var pending: Token?
     for _ in 0..<8 where pending == nil {
-      let connect = driver.token()
-      driver.ring.connect(try driver.ring.makeStreamSocket(.v4), to: address, token: connect)
+      let connect = driver.connect(try driver.streamSocket(), address)
       driver.pass(.milliseconds(20))
       if driver.terminal(connect) == nil { pending = connect }
     }
@@ -102,7 +97,7 @@ import Testing
     let (_, address) = try driver.listener(backlog: 1)
     for _ in 0..<4 {
       let connect = driver.token()
-      let client = try driver.ring.makeStreamSocket(.v4)
+      let client = try driver.streamSocket()
       driver.ring.connect(client, to: address, token: connect)
       driver.pass(.milliseconds(2))
       #expect(try driver.close(client) == 0)
@@ -120,25 +115,22 @@ import Testing
       _ = try driver.ring.listen(on: address, reusePort: false, backlog: 1)
     }
     #expect(error?.code == EADDRINUSE)
-    let shared = try driver.ring.listen(
-      on: SocketAddress(.loopbackV4, 0), reusePort: true, backlog: 1)
+    let shared = driver.keep(
+      try driver.ring.listen(on: SocketAddress(.loopbackV4, 0), reusePort: true, backlog: 1))
     let port = try #require(driver.ring.localAddress(of: shared))
-    _ = try driver.ring.listen(on: port, reusePort: true, backlog: 1)
+    _ = driver.keep(try driver.ring.listen(on: port, reusePort: true, backlog: 1))
   }
 
   @Test(arguments: Backend.available)
   func acceptIsCancelledAndArmedAgain(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (listener, address) = try driver.listener()
-    let first = driver.token()
-    driver.ring.accept(on: listener, token: first)
+    let first = driver.accept(listener)
     driver.pass(.milliseconds(1))
     driver.ring.cancel(first)
     #expect(try driver.result(of: first) == -ECANCELED)
-    let second = driver.token()
-    driver.ring.accept(on: listener, token: second)
-    let connect = driver.token()
-    driver.ring.connect(try driver.ring.makeStreamSocket(.v4), to: address, token: connect)
+    let second = driver.accept(listener)
+    let connect = driver.connect(try driver.streamSocket(), address)
     #expect(driver.run { driver.all(second).count == 1 })
     #expect(driver.all(first).count == 1)
   }

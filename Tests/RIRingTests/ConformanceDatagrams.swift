@@ -30,7 +30,8 @@ import Testing
     _ driver: RingDriver, _ ip: IPAddress
   ) throws -> (Socket, SocketAddress, Token) {
     driver.releasesBuffers = false
-    let socket = try driver.ring.bindDatagram(to: SocketAddress(ip, 0), reusePort: false)
+    let socket = driver.keep(
+      try driver.ring.bindDatagram(to: SocketAddress(ip, 0), reusePort: false))
     let token = driver.token()
     driver.ring.receiveDatagrams(on: socket, into: RingDriver.datagrams, token: token)
     return (socket, try #require(driver.ring.localAddress(of: socket)), token)
@@ -55,7 +56,7 @@ import Testing
     let any = ip.family == .v4 ? IPAddress.anyV4 : .anyV6
     let (socket, bound, token) = try receiver(driver, any)
     let target = SocketAddress(ip, bound.port)
-    let client = try driver.ring.connectDatagram(to: target)
+    let client = driver.keep(try driver.ring.connectDatagram(to: target))
     #expect(try send(driver, [1, 2, 3], client, to: nil) == 3)
     let got = try collect(driver, socket, token) { $0.count == 1 }
     #expect(got[0].payload == [1, 2, 3])
@@ -88,7 +89,7 @@ import Testing
   func datagramsOfAllSizesArriveWhole(_ backend: Backend, _ size: Int) throws {
     let driver = try RingDriver(backend)
     let (socket, address, token) = try receiver(driver, .loopbackV4)
-    let client = try driver.ring.connectDatagram(to: address)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
     let bytes = RingDriver.pattern(size)
     #expect(try send(driver, bytes, client, to: nil) == Int32(size))
     let got = try collect(driver, socket, token) { $0.count == 1 }
@@ -100,7 +101,7 @@ import Testing
   func segmentsAreDatagramsOfTheirOwn(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (socket, address, token) = try receiver(driver, .loopbackV4)
-    let client = try driver.ring.connectDatagram(to: address)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
     let bytes = RingDriver.pattern(5 * 1_000 + 300)
     #expect(try send(driver, bytes, segment: 1_000, client, to: nil) == Int32(bytes.count))
     let got = try collect(driver, socket, token) {
@@ -122,7 +123,7 @@ import Testing
   func manyDatagramsBeforeOneWait(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (socket, address, token) = try receiver(driver, .loopbackV4)
-    let client = try driver.ring.connectDatagram(to: address)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
     var sends: [(Token, Slice)] = []
     for i in 0..<20 {
       let slice = driver.slice([UInt8](repeating: UInt8(i), count: 10 + i))
@@ -145,10 +146,10 @@ import Testing
   func emptyPoolEndsTheReceiveAndRearmingGoesOn(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     driver.releasesBuffers = false
-    let socket = try driver.ring.bindDatagram(
-      to: SocketAddress(.loopbackV4, 0), reusePort: false)
+    let socket = driver.keep(
+      try driver.ring.bindDatagram(to: SocketAddress(.loopbackV4, 0), reusePort: false))
     let address = try #require(driver.ring.localAddress(of: socket))
-    let client = try driver.ring.connectDatagram(to: address)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
     let token = driver.token()
     driver.ring.receiveDatagrams(on: socket, into: RingDriver.datagrams, token: token)
     for i in 0..<40 { #expect(try send(driver, [UInt8(i)], client, to: nil) == 1) }

@@ -19,6 +19,7 @@ final class RingDriver {
   let store: BufferStore
   let ring: any IORing
   private(set) var completions: [Completion] = []
+  private var byToken: [Token: [Completion]] = [:]
   private var lastToken: UInt64 = 0
   private var pending: Set<Token> = []
   /// Bytes received by token, their buffers released.
@@ -26,8 +27,9 @@ final class RingDriver {
   /// Whether received buffers go back at once.
   var releasesBuffers = true
   private(set) var held: [Slice] = []
-  /// The buffers of `outgoing`.
-  private var queues: [SliceQueue] = []
+  /// Sockets of a real kernel that the test leaves open.
+  private var open: Set<Int32> = []
+  private var accepts: Set<Token> = []
 
   init(_ backend: Backend, smallCount: Int = 64) throws {
     store = BufferStore([
@@ -36,6 +38,11 @@ final class RingDriver {
       BufferPoolShape(count: 32, bytes: 66_560),
     ])
     ring = try backend.makeRing(store)
+  }
+
+  deinit {
+    guard !(ring is SimulatedRing) else { return }
+    for descriptor in open { Glibc.close(descriptor) }
   }
 
   /// A token for one operation, whose terminal completion must come exactly once.
@@ -58,6 +65,10 @@ final class RingDriver {
     for completion in batch {
       #expect(pending.contains(completion.token), "a completion after the terminal one")
       if !completion.more { pending.remove(completion.token) }
+      byToken[completion.token, default: []].append(completion)
+      if accepts.contains(completion.token), completion.result >= 0 {
+        open.insert(completion.result)
+      }
       if let slice = completion.slice {
         #expect(slice.offset == 0 && slice.count == completion.result)
         received[completion.token, default: []] += store.bytes(slice)
@@ -85,10 +96,10 @@ final class RingDriver {
   }
 
   func terminal(_ token: Token) -> Completion? {
-    completions.first { $0.token == token && !$0.more }
+    byToken[token]?.last { !$0.more }
   }
 
-  func all(_ token: Token) -> [Completion] { completions.filter { $0.token == token } }
+  func all(_ token: Token) -> [Completion] { byToken[token] ?? [] }
   func bytes(_ token: Token) -> [UInt8] { received[token] ?? [] }
 
   /// Lets things settle: waits for `interval` to pass.
@@ -104,11 +115,36 @@ final class RingDriver {
 
   // MARK: Sockets
 
+  /// Sees to it that a socket is closed with the driver if not before.
+  func keep(_ socket: Socket) -> Socket {
+    open.insert(socket.descriptor)
+    return socket
+  }
+
+  func streamSocket(_ family: IPAddress.Family = .v4) throws -> Socket {
+    keep(try ring.makeStreamSocket(family))
+  }
+
+  /// Accepts on a listener until it is closed.
+  func accept(_ listener: Socket) -> Token {
+    let token = token()
+    accepts.insert(token)
+    ring.accept(on: listener, token: token)
+    return token
+  }
+
+  func connect(_ socket: Socket, _ address: SocketAddress) -> Token {
+    let token = token()
+    ring.connect(socket, to: address, token: token)
+    return token
+  }
+
   /// A listener on the loopback and where it listens.
   func listener(
     _ ip: IPAddress = .loopbackV4, backlog: Int = 128
   ) throws -> (Socket, SocketAddress) {
-    let socket = try ring.listen(on: SocketAddress(ip, 0), reusePort: false, backlog: backlog)
+    let socket = keep(
+      try ring.listen(on: SocketAddress(ip, 0), reusePort: false, backlog: backlog))
     return (socket, try #require(ring.localAddress(of: socket)))
   }
 
@@ -118,12 +154,10 @@ final class RingDriver {
   ) throws -> (client: Socket, server: Socket) {
     let (listener, address) = try listener(ip)
     configure(listener)
-    let client = try ring.makeStreamSocket(ip.family)
+    let client = try streamSocket(ip.family)
     configure(client)
-    let accept = token()
-    let connect = token()
-    ring.accept(on: listener, token: accept)
-    ring.connect(client, to: address, token: connect)
+    let accept = accept(listener)
+    let connect = connect(client, address)
     try #require(try result(of: connect) == 0)
     try #require(run { !all(accept).isEmpty })
     let server = Socket(descriptor: all(accept)[0].result)
@@ -142,9 +176,14 @@ final class RingDriver {
 
   @discardableResult
   func close(_ socket: Socket, _ mode: CloseMode = .graceful) throws -> Int32 {
+    try result(of: startClose(socket, mode))
+  }
+
+  func startClose(_ socket: Socket, _ mode: CloseMode) -> Token {
     let token = token()
+    open.remove(socket.descriptor)
     ring.close(socket, mode: mode, token: token)
-    return try result(of: token)
+    return token
   }
 
   // MARK: Operations

@@ -4,6 +4,7 @@
 #define CLINUXIO_H
 #include <features.h>
 #include <liburing.h>
+#include "CEpoll.h"
 #include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
