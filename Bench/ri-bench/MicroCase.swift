@@ -8,7 +8,7 @@ struct MicroCase {
   var about: String
   var operations: [MicroOperation]
 
-  static var all: [MicroCase] { [] }
+  static var all: [MicroCase] { [codec, sealing] }
 
   /// Times every operation once a round, in turn.
   func measure(rounds: Int) -> [MicroFigures] {
