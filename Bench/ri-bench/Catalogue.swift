@@ -108,10 +108,11 @@ struct Catalogue {
       ($0.kind.rawValue, $0.connections) < ($1.kind.rawValue, $1.connections)
     }
   }
+}
 
-  private static func realPath(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved)
-  }
+/// The path of a file without links; nil when there is none.
+func realPath(_ path: String) -> String? {
+  guard let resolved = realpath(path, nil) else { return nil }
+  defer { free(resolved) }
+  return String(cString: resolved)
 }

@@ -17,8 +17,8 @@ final class ChildProcess {
   static func role(
     _ arguments: [String], order: some Encodable, counters: Int32? = nil
   ) throws -> ChildProcess {
-    let child = try ChildProcess(
-      "/proc/self/exe", ["ri-bench"] + arguments, counters: counters)
+    let binary = realPath("/proc/self/exe") ?? "/proc/self/exe"
+    let child = try ChildProcess(binary, ["ri-bench"] + arguments, counters: counters)
     let json = try JSONEncoder().encode(order)
     writeText(String(decoding: json, as: UTF8.self) + "\n", to: child.input)
     return child

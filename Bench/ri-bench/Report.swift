@@ -39,7 +39,7 @@ struct Report: Codable {
       "case", "system", "rate", "", "spread", "ratio", "CPU", "", "spread", "ratio", "p50 us",
       "p99 us", "p99.9 us", "RSS MB", "",
     ])
-    for figures in loads { table.rows.append(row(figures)) }
+    for figures in loads { table.rows.append(row(figures, in: table)) }
     return """
       medians of \(rounds) interleaved rounds of \(fixed(seconds, 1)) s; CPU is edge + hub (or the \
       relay); ratio is to the case's first system with a figure; * = others disturbed a run
@@ -48,10 +48,11 @@ struct Report: Codable {
       """
   }
 
-  private func row(_ figures: LoadFigures) -> [String] {
+  private func row(_ figures: LoadFigures, in table: Table) -> [String] {
     let start = [figures.name, figures.system.rawValue]
     guard let rate = Repeats(figures.runs.map(\.rate)), figures.failure == nil else {
-      return start + ["failed: \(figures.failure ?? "no runs")"]
+      let blanks = [String](repeating: "", count: table.headings.count - 3)
+      return start + blanks + ["failed: \(figures.failure ?? "no runs")"]
     }
     let cpu = Repeats(figures.runs.map(\.cpuPerUnit))
     let base = base(for: figures)
