@@ -27,7 +27,7 @@ extension EpollRing {
   }
 
   private func startInput(
-    _ input: DescriptorState.Input, _ socket: Socket, _ pool: PoolID, _ limit: Int, _ token: Token
+    _ input: EpollDescriptor.Input, _ socket: Socket, _ pool: PoolID, _ limit: Int, _ token: Token
   ) {
     guard watch(socket.descriptor) else { return completions.append(token, -errno) }
     let state = table.state(socket.descriptor)
@@ -154,7 +154,7 @@ extension EpollRing {
   }
 
   private func receiveFailed(
-    _ state: UnsafeMutablePointer<DescriptorState>, _ descriptor: Int32, _ code: Int32
+    _ state: UnsafeMutablePointer<EpollDescriptor>, _ descriptor: Int32, _ code: Int32
   ) {
     switch code {
     case EAGAIN:

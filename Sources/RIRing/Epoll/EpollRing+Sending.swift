@@ -127,31 +127,13 @@ extension EpollRing {
     _ socket: Socket, _ bytes: UnsafeMutableRawBufferPointer, _ segmentBytes: Int,
     _ destination: SocketAddress?, _ source: IPAddress?
   ) -> Int32 {
-    vectors[0] = iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
-    var message = msghdr()
-    message.msg_iov = vectors
-    message.msg_iovlen = 1
-    return withUnsafeTemporaryAllocation(
-      byteCount: SocketAddress.kernelBytesMax + DatagramLayout.controlBytes + 8, alignment: 8
-    ) { scratch in
-      // SAFETY: name and control data lie side by side in `scratch`, which outlives the call; the
-      // control data starts at a multiple of 8.
-      let controlStart = (SocketAddress.kernelBytesMax + 7) & ~7
-      if let destination {
-        message.msg_namelen = destination.encode(into: scratch)
-        message.msg_name = scratch.baseAddress
-      }
-      let control = UnsafeMutableRawBufferPointer(
-        rebasing: scratch[controlStart..<controlStart + DatagramLayout.controlBytes])
-      let controlCount = DatagramLayout.encodeControl(
-        segmentBytes: segmentBytes, payloadBytes: bytes.count, source: source, into: control)
-      if controlCount > 0 {
-        message.msg_control = control.baseAddress
-        message.msg_controllen = controlCount
-      }
+    withUnsafeTemporaryAllocation(byteCount: OutgoingDatagram.byteCount, alignment: 8) { memory in
+      guard let base = memory.baseAddress else { return -ENOMEM }
+      let message = OutgoingDatagram.encode(
+        bytes, segmentBytes: segmentBytes, to: destination, from: source, into: base)
       var count = 0
       repeat {
-        count = sendmsg(socket.descriptor, &message, Int32(MSG_NOSIGNAL))
+        count = sendmsg(socket.descriptor, message, Int32(MSG_NOSIGNAL))
       } while count < 0 && errno == EINTR
       return count < 0 ? -errno : Int32(truncatingIfNeeded: count)
     }

@@ -41,7 +41,7 @@ public final class EpollRing: IORing {
   public let store: BufferStore
   public private(set) var now: Instant
   let sockets = Sockets(nonblocking: true)
-  var table = DescriptorTable()
+  var table = EpollTable()
   var tokens = TokenTable()
   var completions = CompletionQueue()
   /// Scratch for the gathering calls.

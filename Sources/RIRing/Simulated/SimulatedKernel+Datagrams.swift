@@ -1,5 +1,6 @@
 // Simulated UDP: datagrams that may be lost, doubled or overtaken.
 
+import CLinuxIO
 import Glibc
 import RIBase
 

@@ -109,7 +109,7 @@ struct OperationTable: ~Copyable {
 
   private func home(_ token: Token) -> Int {
     // Fibonacci hashing: tokens are counters and packed fields, alike in most of their bits.
-    Int(token.rawValue &* 0x9E37_79B9_7F4A_7C15 >> (64 - indexBits))
+    Int((token.rawValue &* 0x9E37_79B9_7F4A_7C15) >> (64 - indexBits))
   }
 
   /// Closes the gap by moving back what was pushed past it.

@@ -3,7 +3,7 @@
 import RIBase
 
 /// One descriptor: its readiness and at most one operation in each direction. Trivial.
-struct DescriptorState {
+struct EpollDescriptor {
   enum Input: UInt8 { case none, accept, receive, receiveDatagrams }
   enum Output: UInt8 { case none, connect, send }
 
@@ -42,8 +42,8 @@ struct DescriptorState {
 
 /// States by descriptor number, and the list of descriptors that have work to do. Grows with the
 /// highest descriptor, which RLIMIT_NOFILE bounds.
-struct DescriptorTable: ~Copyable {
-  private var states: UnsafeMutablePointer<DescriptorState>
+struct EpollTable: ~Copyable {
+  private var states: UnsafeMutablePointer<EpollDescriptor>
   private var capacity = 64
   private var head: Int32 = -1
   private var tail: Int32 = -1
@@ -52,13 +52,13 @@ struct DescriptorTable: ~Copyable {
 
   init() {
     states = .allocate(capacity: capacity)
-    states.initialize(repeating: DescriptorState(), count: capacity)
+    states.initialize(repeating: EpollDescriptor(), count: capacity)
   }
 
   deinit { states.deallocate() }
 
   /// The state of a descriptor, in place. The pointer is valid until a higher descriptor is named.
-  mutating func state(_ descriptor: Int32) -> UnsafeMutablePointer<DescriptorState> {
+  mutating func state(_ descriptor: Int32) -> UnsafeMutablePointer<EpollDescriptor> {
     precondition(descriptor >= 0, "not a descriptor")
     if Int(descriptor) >= capacity { grow(past: Int(descriptor)) }
     // SAFETY: descriptor < capacity, and all `capacity` states are initialised.
@@ -68,7 +68,7 @@ struct DescriptorTable: ~Copyable {
   /// Forgets what was known of a descriptor that has been closed.
   mutating func reset(_ descriptor: Int32) {
     let state = state(descriptor)
-    var fresh = DescriptorState()
+    var fresh = EpollDescriptor()
     fresh.isListed = state.pointee.isListed
     fresh.next = state.pointee.next
     state.pointee = fresh
@@ -99,10 +99,10 @@ struct DescriptorTable: ~Copyable {
   private mutating func grow(past descriptor: Int) {
     var grown = capacity
     while grown <= descriptor { grown *= 2 }
-    let states = UnsafeMutablePointer<DescriptorState>.allocate(capacity: grown)
-    // SAFETY: DescriptorState is trivial; the first `capacity` are initialised, the rest set here.
+    let states = UnsafeMutablePointer<EpollDescriptor>.allocate(capacity: grown)
+    // SAFETY: EpollDescriptor is trivial; the first `capacity` are initialised, the rest set here.
     states.update(from: self.states, count: capacity)
-    (states + capacity).initialize(repeating: DescriptorState(), count: grown - capacity)
+    (states + capacity).initialize(repeating: EpollDescriptor(), count: grown - capacity)
     self.states.deallocate()
     self.states = states
     capacity = grown
