@@ -33,7 +33,7 @@ enum BenchCase {
 /// All cases, in the groups `tunnel`, `ring` and `micro`.
 struct Catalogue {
   /// Workloads that are also run over a relay in the clear, ring against ring.
-  static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64"]
+  static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64", "crr-32"]
 
   private var groups: [(name: String, cases: [BenchCase])]
 

@@ -71,7 +71,7 @@ struct RooflineRole: ParsableCommand {
 }
 
 struct RingRole: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "ring", shouldDisplay: false)
+  static let configuration = CommandConfiguration(commandName: "ring-relay", shouldDisplay: false)
 
   func run() throws {
     let order: RelayOrder = try takeOrder()

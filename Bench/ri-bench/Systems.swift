@@ -97,7 +97,7 @@ struct RunningSystem {
   private mutating func addRelay(ring: String, _ congestion: CongestionControl?) throws {
     let port = try freeLoopbackPort()
     let relay = try ChildProcess.role(
-      ["ring"],
+      ["ring-relay"],
       order: RelayOrder(
         listenPort: port, connectPort: entryPort, ring: ring, congestion: congestion))
     try relay.awaitReady("ring relay")
