@@ -41,6 +41,13 @@ struct HistogramTests {
     #expect(histogram.total == 20_000)
   }
 
+  @Test("a percentile is the value that this share does not exceed")
+  func ranks() {
+    var histogram = Histogram()
+    for value in [40, 10, 30, 20] as [UInt64] { histogram.record(value) }
+    #expect([0.25, 0.5, 0.51, 0.75, 1].map(histogram.value) == [10, 20, 30, 30, 40])
+  }
+
   @Test("nothing recorded reads as zero, too long a value as the longest")
   func limits() {
     var histogram = Histogram()
