@@ -39,7 +39,7 @@ import Testing
     let start = driver.ring.updateNow()
     let tokens = (0..<50).map { i in
       let token = driver.token()
-      driver.ring.timeout(at: start + .milliseconds(3 + Int64(i % 7)), token: token)
+      driver.ring.timeout(at: start + .milliseconds(300 + Int64(i % 7)), token: token)
       return token
     }
     driver.wait(until: start)

@@ -160,6 +160,8 @@ extension UringRing {
       let code = errno
       pool.release(handle)
       if count < 0, code == EAGAIN || code == EINTR { return queuePoll(slot) }
+      // The poll saw an error that a send has taken since: this is no end of stream.
+      if count == 0, result & Int32(POLLERR) != 0 { return finish(slot, -ECONNRESET) }
       return finishReceive(slot, count == 0 ? 0 : -code)
     }
     operation.pointee.remaining -= count
