@@ -45,8 +45,9 @@ extension UringRing {
 
   private func queueReceive(_ slot: UInt32) {
     let operation = operations[slot].pointee
-    guard operation.kind == .receive else { return queuePoll(slot) }
-    let bufferBytes = store[operation.pool].shape.bytes
+    guard operation.kind == .receive,
+      let bufferBytes = lent[Int(operation.pool.rawValue)]?.bufferBytes
+    else { return queuePoll(slot) }
     let fillsOne = bufferBytes >= Self.wholeBufferBytes
     let multishot =
       used.multishotReceive && !fillsOne
