@@ -3,7 +3,8 @@
 // # The completion contract
 //
 // 1. An operation is queued by a call that returns at once and is handed to the kernel by the next
-//    `wait`. It names a `Token`, which comes back in each of its completions.
+//    `wait`. It names a `Token`, which comes back in each of its completions and is not used for
+//    another operation until the last of them.
 // 2. Every operation ends with exactly one completion whose `more` is false (its *terminal*
 //    completion), whatever happens to it: success, error, cancellation, close. `accept` and
 //    `receive` may deliver completions with `more` before it.

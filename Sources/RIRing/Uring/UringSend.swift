@@ -76,13 +76,8 @@ extension UringRing {
     if result > 0 {
       operation.pointee.done += Int(result)
       operation.pointee.remaining -= Int(result)
-    } else {
-      switch -result {
-      case ECONNRESET, ECONNABORTED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
-        descriptors[operation.pointee.descriptor].pointee.failure = -result
-      default: break
-      }
     }
+    noteFailure(operation.pointee, result)
     let (done, isCancelled) = (operation.pointee.done, operation.pointee.isCancelled)
     guard operation.pointee.mode == .all else {
       return finish(slot, result == -EINTR ? -EAGAIN : result)
@@ -91,5 +86,20 @@ extension UringRing {
     if (isShort || result == -EINTR) && !isCancelled { return queueSend(slot) }
     // A cancelled one reports what it sent; a failed one fails, for the rest can never follow.
     finish(slot, result < 0 && !(isCancelled && done > 0) ? result : Int32(clamping: done))
+  }
+
+  /// Keeps the error of a broken connection for its receive. A send that is to take everything and
+  /// has sent a part reports the part alone, and the error is gone.
+  private func noteFailure(_ operation: Operation, _ result: Int32) {
+    let state = descriptors[operation.descriptor]
+    switch -result {
+    case ECONNRESET, ECONNABORTED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
+      state.pointee.failure = -result
+    case ..<0 where operation.mode == .all && operation.remaining > 0:
+      if sockets.isDisconnected(Socket(descriptor: operation.descriptor)) {
+        state.pointee.failure = ECONNRESET
+      }
+    default: break
+    }
   }
 }
