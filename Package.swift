@@ -63,6 +63,8 @@ let package = Package(
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
     .testTarget(name: "RemoteIngressTests", dependencies: ["RemoteIngress"]),
+    // Runs the release build of `remoteingress` as a user would; imports nothing of it.
+    .testTarget(name: "EndToEndTests", exclude: ["peers"]),
   ],
   swiftLanguageModes: [.v6]
 )
