@@ -146,11 +146,11 @@ final class Testbed {
   func command(_ arguments: [String], within seconds: Double = 60) throws -> String {
     let name = "command-\(processes.count)"
     let child = try start(name, arguments)
+    defer { processes.removeAll { $0 === child } }
     let exit = try child.waitForExit(within: seconds)
     guard exit == .code(0) else {
       throw Failure("\(arguments.joined(separator: " ")): \(exit)\n\(child.output)\n\(child.log)")
     }
-    processes.removeAll { $0 === child }
     return child.output
   }
 
