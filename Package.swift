@@ -15,6 +15,11 @@ let package = Package(
     .executable(name: "remoteingress", targets: ["remoteingress"]),
     .executable(name: "ri-bench", targets: ["ri-bench"]),
   ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
   targets: [
     // C libraries and their shims.
     .systemLibrary(
@@ -44,10 +49,18 @@ let package = Package(
       ]),
 
     // The product around it.
-    .target(name: "RemoteIngress", dependencies: ["RIBase", "RIWire", "RIControl"]),
+    .target(
+      name: "RemoteIngress",
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", .product(name: "Yams", package: "Yams"),
+      ]),
     .executableTarget(
       name: "remoteingress",
-      dependencies: ["RemoteIngress", "RIEngine"],
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
       path: "Sources/RemoteIngressCommand"),
     .executableTarget(
       name: "ri-bench",
@@ -57,12 +70,14 @@ let package = Package(
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
     .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
-    .testTarget(name: "RITLSTests", dependencies: ["RIBase", "RICrypto", "RITLS"]),
+    .testTarget(name: "RITLSTests", dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL"]),
     .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
-    .testTarget(name: "RemoteIngressTests", dependencies: ["RemoteIngress"]),
+    .testTarget(
+      name: "RemoteIngressTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
   ],

@@ -60,6 +60,9 @@ public final class BufferPool {
   /// Free buffers, last returned on top: it is the warmest in the cache.
   let free: UnsafeMutablePointer<UInt32>
   public private(set) var freeCount: Int
+  /// Buffers that have come back since the start. Whoever waits for one need not look before this
+  /// has changed.
+  public private(set) var returnCount: UInt64 = 0
 
   /// Maps the memory. Traps when the kernel refuses it: an engine without buffers cannot start.
   init(id: PoolID, shape: BufferPoolShape) {
@@ -125,6 +128,7 @@ public final class BufferPool {
     generations[index] &+= 1
     free[freeCount] = UInt32(index)
     freeCount += 1
+    returnCount &+= 1
   }
 
   /// The first usable byte; `headroomBytes` in front of it and `bytes` from it on are the holder's.

@@ -67,6 +67,9 @@ public final class BufferStore {
   public subscript(id: PoolID) -> BufferPool { pools[Int(id.rawValue)] }
   public var poolCount: Int { pools.count }
 
+  /// Buffers of all pools that have come back since the start.
+  public var returnCount: UInt64 { pools.reduce(0) { $0 &+ $1.returnCount } }
+
   // MARK: Slices
 
   /// The bytes of a slice; valid while its buffer is held.
@@ -180,6 +183,19 @@ public final class BufferStore {
       guard body(nodes[Int(node)].slice) else { return }
       node = nodes[Int(node)].next
     }
+  }
+
+  /// The bytes in the queue's first `slicesMax` slices. O(slicesMax) on longer queues, else O(1).
+  public func byteCount(of queue: SliceQueue, slicesMax: Int) -> Int32 {
+    if Int(queue.sliceCount) <= slicesMax { return queue.byteCount }
+    var bytes: Int32 = 0
+    var left = slicesMax
+    forEach(in: queue) { slice in
+      bytes += slice.count
+      left -= 1
+      return left > 0
+    }
+    return bytes
   }
 
   // MARK: Nodes

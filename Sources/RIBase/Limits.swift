@@ -15,10 +15,30 @@ public enum Limits {
   public static let udpOpenPayloadBytesMax = 1_024
   public static let pingPayloadBytesMax = 64
   public static let closePayloadBytesMax = 64
+  /// Not in the published protocol, as HELLO is an extension: a list of names fits easily.
+  public static let helloPayloadBytesMax = 64 * kib
   public static let unknownPayloadBytesMax = 1 * mib
   public static let handshakeLineBytesMax = 4_096
   public static let edgeIDBytesMax = 128
   public static let secretBytesMax = 1_024
+
+  // MARK: TLS (RFC 8446)
+
+  /// Plaintext of one record (5.1).
+  public static let tlsPlaintextBytesMax = 16_384
+  /// What a record may have behind its header while the handshake lasts (5.2).
+  public static let tlsHandshakeRecordBytesMax = 16_384 + 256
+  /// What a client may send until its handshake is done: two ClientHellos and a Finished.
+  public static let tlsClientHandshakeBytesMax = 32 * kib
+  /// What a server may send until its handshake is done: OpenSSL takes certificate chains of up to
+  /// 100 KiB.
+  public static let tlsServerHandshakeBytesMax = 128 * kib
+  /// A NewSessionTicket (4.6.1): its fields at their largest.
+  public static let tlsTicketBytesMax = 131_338
+  /// Records in a row that carry no application data: each costs us work and may ask for an answer.
+  public static let tlsRecordsWithoutDataMax = 32
+  /// Records sealed under one key; AES-GCM bears 2^24.5 (5.5).
+  public static let tlsRecordsPerKeyMax: UInt64 = 1 << 24
 
   // MARK: Flow control (SPEC 2.4)
 
@@ -50,12 +70,57 @@ public enum Limits {
   /// Streams of one tunnel.
   public static let streamsPerTunnelMax = 1 << 18
 
+  /// Listening sockets of a shard: every assigned port has one for each address family.
+  public static let listenersMax = 4_096
+
+  /// Names of targets being looked up or remembered at once.
+  public static let targetLookupsMax = 256
+  public static let listenBacklog = 4_096
+
+  /// Timers of a shard: one a link, one a target being connected, a few of its own.
+  public static let timersMax = connectionsMax + tunnelsMax + 64
+  /// Commands waiting for a shard.
+  public static let mailboxMessagesMax = 1_024
+
+  // MARK: Time
+
+  /// How often memory behind unused buffers is given back and failed listeners are tried again.
+  public static let housekeepingInterval = Interval.seconds(5)
+  /// How long a target's name is not looked up again.
+  public static let resolvedFor = Interval.seconds(10)
+  /// The hub's next address is tried when the one before has not answered for this long (RFC 8305
+  /// section 5).
+  public static let connectStagger = Interval.milliseconds(250)
+  /// How long a stopping shard waits for its sockets to close.
+  public static let goodbyeTimeout = Interval.seconds(1)
+  /// Pause before accepting again when the process or the system is out of descriptors.
+  public static let acceptPause = Interval.milliseconds(100)
+
   // MARK: Buffers
 
+  /// TCP_NOTSENT_LOWAT of a tunnel's socket: unsent bytes in the kernel beyond which it is not
+  /// writable, so that what is urgent is not stuck behind what was handed over long ago.
+  public static let tunnelNotSentBytes = 256 * kib
   /// Slices gathered into one send: the kernel takes 1,024 (UIO_MAXIOV); past 64 nothing is won.
   public static let sendSlicesMax = 64
   /// The largest DATA payload that we send: small enough that other streams get their turn.
   public static let dataFrameBytes = 64 * kib
+  /// What one receive of a small sender takes before it is armed anew.
+  public static let smallReceiveBytes = 64 * kib
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 512 * kib
+
+  // MARK: Tunnel output
+
+  /// Bytes a stream may send before the next stream's turn: one full DATA frame.
+  public static let schedulerQuantumBytes = dataFrameBytes
+  /// The shortest DATA frame worth starting where a batch has little room left.
+  public static let dataFrameBytesMin = 4 * kib
+  /// Room for this much makes it worthwhile to read a socket again.
+  public static let roomBytesWorthwhile = 64 * kib
+  /// Frames waiting to be sent that no stream's state stands for: OPEN (116 bytes each), refusals,
+  /// PING and PONG. Enough for 2,000 opens while the transport is full.
+  public static let controlQueueBytes = 256 * kib
+  /// PONGs waiting to be sent: a peer that asks faster than it reads gets no more.
+  public static let pongsQueuedMax = 64
 }

@@ -1,0 +1,142 @@
+// A hub's or an edge's engine: its shards on their threads, and how the outside talks to them.
+
+import RIBase
+import RIControl
+import RICrypto
+import RIRing
+import RITLS
+import Synchronization
+
+/// Why an engine did not start.
+public enum EngineError: Error, Sendable, CustomStringConvertible {
+  case ring(RingError)
+  case tls(TLSError)
+  case listen(SocketAddress, RingError)
+  case settings(String)
+
+  public var description: String {
+    switch self {
+    case .ring(let error): "\(error)"
+    case .tls(let error): "TLS: \(error)"
+    case .listen(let address, let error): "cannot listen on \(address): \(error)"
+    case .settings(let why): why
+    }
+  }
+}
+
+/// The data plane of one hub or one edge. Started by `init`; ends by `stop`, or by `drain` when its
+/// last stream is gone.
+public final class Engine: Sendable {
+  public typealias Report = @Sendable (EngineEvent) -> Void
+
+  private let shards: [ShardThread]
+  /// Where a hub accepts edges; nil for an edge.
+  public let tunnelPort: Port?
+
+  /// Starts a hub. Throws when its tunnel port cannot be bound or its certificate not be used.
+  public init(hub settings: HubSettings, report: @escaping Report) throws(EngineError) {
+    let tls = try Self.serverContext(settings)
+    let peers = ShardDirectory()
+    var addresses = bindAddresses(settings.bindAddress)
+      .map { SocketAddress($0, settings.tunnelPort) }
+    var threads: [ShardThread] = []
+    raiseDescriptorLimit()
+    let count = max(1, settings.shards ?? onlineProcessors())
+    for index in 0..<count {
+      let bound = addresses
+      let thread = try ShardThread(
+        index: index, budgetBytes: settings.memoryBudgetBytes / count, report: report
+      ) {
+        .hub(
+          HubState(settings: settings, tls: tls, tunnelAddresses: bound) { edgeID in
+            peers.broadcast(.edgeConnectedElsewhere(edgeID: edgeID), except: index)
+          })
+      }
+      threads.append(thread)
+      // Port 0: the first shard took a free port, the others share it.
+      if let port = thread.tunnelPort { for i in addresses.indices { addresses[i].port = port } }
+    }
+    shards = threads
+    tunnelPort = threads.first?.tunnelPort
+    peers.set(threads)
+  }
+
+  /// Starts an edge: it dials its hub until it is stopped. Its one tunnel lives on one shard.
+  public init(edge settings: EdgeSettings, report: @escaping Report) throws(EngineError) {
+    let trust = try EdgeTrust(settings: settings, report: report)
+    raiseDescriptorLimit()
+    shards = [
+      try ShardThread(index: 0, budgetBytes: settings.memoryBudgetBytes, report: report) {
+        .edge(EdgeState(settings: settings, trust: trust))
+      }
+    ]
+    tunnelPort = nil
+  }
+
+  private static func serverContext(
+    _ settings: HubSettings
+  ) throws(EngineError) -> TLSServerContext {
+    do throws(TLSError) {
+      let identity =
+        switch settings.certificate {
+        case .pem(let certificate, let key):
+          try TLSIdentity.load(certificatePEM: certificate, keyPEM: key)
+        case .selfSigned:
+          if let directory = settings.stateDirectory {
+            try TLSIdentity.loadOrCreate(stateDirectory: directory)
+          } else {
+            try TLSIdentity.selfSigned(commonName: "remoteingress-hub")
+          }
+        }
+      return try TLSServerContext(identity: identity, records: .fromEnvironment)
+    } catch {
+      throw .tls(error)
+    }
+  }
+
+  /// No new streams; the engine stops when the live ones are gone, or after `limit`.
+  public func drain(for limit: Interval) {
+    for shard in shards { shard.send(.drain(limit)) }
+  }
+
+  /// Ends everything at once.
+  public func stop() {
+    for shard in shards { shard.send(.stop) }
+  }
+
+  /// Replaces the edges that a hub allows; see SPEC 9.
+  public func updateAllowedEdges(_ edges: [AllowedEdge]) {
+    for shard in shards { shard.send(.updateAllowedEdges(edges)) }
+  }
+
+  /// Blocks the calling thread until every shard has ended.
+  public func waitUntilStopped() {
+    for shard in shards { shard.join() }
+  }
+
+  /// A look at each shard that still runs.
+  public func status() async -> [ShardStatus] {
+    var all: [ShardStatus] = []
+    for shard in shards {
+      if let status = await shard.status() { all.append(status) }
+    }
+    return all
+  }
+}
+
+/// The addresses to listen on: the one given, or all of both families.
+func bindAddresses(_ address: IPAddress?) -> [IPAddress] {
+  address.map { [$0] } ?? [.anyV4, .anyV6]
+}
+
+/// The shards of a hub, for telling the others about an edge.
+private final class ShardDirectory: Sendable {
+  private let threads = Mutex<[ShardThread]>([])
+
+  func set(_ all: [ShardThread]) { threads.withLock { $0 = all } }
+
+  func broadcast(_ command: ShardCommand, except index: Int) {
+    let others = threads.withLock { $0 }
+    for thread in others where thread.index != index { thread.send(command) }
+  }
+}

@@ -1,0 +1,91 @@
+// What an engine reports while it runs, why tunnels end, and its counters.
+
+import RIBase
+import RICrypto
+import RIRing
+import RITLS
+import RITunnel
+import RIWire
+
+/// Why a link ended.
+public enum LinkEndReason: Sendable, CustomStringConvertible {
+  case peerClosed
+  case silent
+  case handshakeTimedOut
+  case handshakeFailed(String)
+  /// The hub refused us.
+  case unauthorized
+  case refusedByHub(String)
+  /// We refused an edge that called itself so.
+  case refused(edgeID: String)
+  /// The hub's name has no address.
+  case noAddress(String, code: Int32)
+  case replaced
+  case revoked
+  case outOfBuffers
+  case stopping
+  case socket(code: Int32)
+  case tls(TLSError)
+  case protocolViolation(TunnelError)
+
+  public var description: String {
+    switch self {
+    case .peerClosed: "the other side closed it"
+    case .silent: "nothing received for \(Int(Limits.silenceTimeout.seconds)) s"
+    case .handshakeTimedOut: "handshake not done in \(Int(Limits.handshakeTimeout.seconds)) s"
+    case .handshakeFailed(let why): "handshake failed: \(why)"
+    case .unauthorized: "unauthorized: the hub does not know this edge id or its secret is wrong"
+    case .noAddress(let host, let code): "no address for \(host): \(errnoText(code))"
+    case .refusedByHub(let reason): "refused by the hub: \(reason)"
+    case .refused(let edgeID): "unauthorized: edge \(edgeID)"
+    case .replaced: "replaced by a newer tunnel of the same edge"
+    case .revoked: "the edge is no longer allowed"
+    case .outOfBuffers: "out of buffers"
+    case .stopping: "stopping"
+    case .socket(let code): errnoText(code)
+    case .tls(let error): "TLS: \(error)"
+    case .protocolViolation(let error): "protocol violation: \(error)"
+    }
+  }
+}
+
+/// Something that the engine's owner may want to log or show.
+public enum EngineEvent: Sendable {
+  case note(String)
+  case warning(String)
+  /// The hub accepts edges on this port.
+  case hubReady(address: SocketAddress)
+  case edgeConnected(edgeID: String, address: SocketAddress)
+  case edgeDisconnected(edgeID: String, address: SocketAddress, reason: LinkEndReason)
+  case edgeRefused(address: SocketAddress, reason: LinkEndReason)
+  case tunnelUp(hub: SocketAddress, cipher: String)
+  case tunnelDown(reason: LinkEndReason, retryAfter: Interval)
+  /// Trust on first use: the pin that was remembered.
+  case hubTrustedOnFirstUse(pin: String)
+  case listening(address: SocketAddress)
+  case listenFailed(address: SocketAddress, error: RingError)
+  case listenerClosed(port: Port)
+}
+
+/// Totals of a shard since its start, and what it holds now.
+public struct ShardCounters: Sendable {
+  public var connectionsOpened: UInt64 = 0
+  public var connectionsClosed: UInt64 = 0
+  public var clientsRefused: UInt64 = 0
+  public var streamsRefused: UInt64 = 0
+  public var budgetResets: UInt64 = 0
+  public var handshakesRefused: UInt64 = 0
+
+  public init() {}
+}
+
+/// A look at a shard: counters, tables and buffers in use.
+public struct ShardStatus: Sendable {
+  public var counters: ShardCounters
+  public var links: Int
+  public var tunnelsReady: Int
+  public var connections: Int
+  public var listeners: Int
+  public var stashBuffersInUse: Int
+  public var sliceNodesInUse: Int
+}

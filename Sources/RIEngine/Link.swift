@@ -1,0 +1,64 @@
+// One TLS connection between an edge and the hub, from the TCP handshake to the last frame.
+
+import RIBase
+import RIControl
+import RIRing
+import RITLS
+import RITunnel
+
+/// A tunnel's connection and all that hangs on it. One object a tunnel, owned by its shard.
+///
+/// ```
+///  edge: connecting ─▶ handshaking ─▶ awaitingLine ─▶ ready ─▶ closing
+///  hub:                handshaking ─▶ awaitingLine ─▶ ready ─▶ closing
+/// ```
+final class Link {
+  enum Phase {
+    case connecting, handshaking, awaitingLine, ready, closing
+  }
+
+  let socket: Socket
+  let peer: SocketAddress
+  let tls: TLSLink
+  var phase: Phase
+  var handshake: LineExchange
+  /// Present from `ready` on.
+  var tunnel: FramedTunnel?
+  var liveness: Liveness?
+  /// The edge this link authenticated as (at the hub).
+  var edge: AllowedEdge?
+  /// When the tunnel came up.
+  var readySince = Instant(nanoseconds: 0)
+
+  /// The unfinished record that the last receive ended with, in a buffer of `ShardPool.carry`.
+  var carry: Slice?
+  var receiving = false
+  /// The sealed bytes in flight: at most one buffer of `ShardPool.tunnelSend`.
+  var outgoing = SliceQueue()
+  var sending = false
+  /// A line of the handshake that waits to be sealed.
+  var line: [UInt8] = []
+  /// Why the hub refused the edge; the link ends once the refusal line is sent.
+  var refusal: LinkEndReason?
+  /// Listed in the shard's `dirtyLinks`.
+  var isDirty = false
+  var timer: TimerID?
+  var bytesIn: UInt64 = 0
+  var bytesOut: UInt64 = 0
+
+  init(
+    socket: Socket, peer: SocketAddress, tls: TLSLink, phase: Phase, handshake: LineExchange
+  ) {
+    self.socket = socket
+    self.peer = peer
+    self.tls = tls
+    self.phase = phase
+    self.handshake = handshake
+  }
+}
+
+/// The line exchange of SPEC 2.1, by side.
+enum LineExchange {
+  case hub(HubHandshake)
+  case edge(EdgeHandshake)
+}

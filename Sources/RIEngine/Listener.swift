@@ -1,0 +1,64 @@
+// Listening sockets: the hub's for tunnels, the edge's for clients.
+
+import RIBase
+import RIRing
+
+/// A listening socket. Trivial.
+struct Listener {
+  var socket: Socket
+  var address: SocketAddress
+  var purpose: Purpose
+  var isClosing = false
+
+  enum Purpose {
+    case tunnels, clients
+  }
+}
+
+extension Shard {
+  /// Opens a listener and accepts on it.
+  func openListener(
+    on address: SocketAddress, purpose: Listener.Purpose, reusePort: Bool
+  ) throws(RingError) -> SlotID {
+    let socket = try ring.listen(
+      on: address, reusePort: reusePort, backlog: Limits.listenBacklog)
+    let bound = ring.localAddress(of: socket) ?? address
+    guard
+      let id = listeners.insert(Listener(socket: socket, address: bound, purpose: purpose))
+    else {
+      ring.close(socket, mode: .graceful, token: OperationToken(.listenerClose, .none).token)
+      throw RingError(call: "listen", code: ErrorNumber.tooManyFiles)
+    }
+    armAccept(id)
+    return id
+  }
+
+  func armAccept(_ id: SlotID) {
+    guard !listeners[id].isClosing else { return }
+    let kind: OperationKind =
+      listeners[id].purpose == .tunnels ? .tunnelAccept : .clientAccept
+    ring.accept(on: listeners[id].socket, token: OperationToken(kind, id).token)
+  }
+
+  func closeListener(_ id: SlotID) {
+    guard listeners.contains(id), !listeners[id].isClosing else { return }
+    listeners[id].isClosing = true
+    ring.close(
+      listeners[id].socket, mode: .graceful, token: OperationToken(.listenerClose, id).token)
+  }
+
+  /// The accepted socket of a completion, or nil after having dealt with a failure: out of
+  /// descriptors means a pause, as the backlog would fail again at once.
+  func acceptedSocket(_ id: SlotID, _ completion: Completion) -> Socket? {
+    if completion.result >= 0 { return Socket(descriptor: completion.result) }
+    if !completion.more, listeners.contains(id), completion.result != -ErrorNumber.cancelled {
+      schedule(.accept, id, at: now + Limits.acceptPause)
+    }
+    return nil
+  }
+
+  /// Closes a socket that nothing hangs on yet; its peer sees a reset.
+  func refuse(_ socket: Socket) {
+    ring.close(socket, mode: .reset, token: OperationToken(.connectionClose, .none).token)
+  }
+}

@@ -1,0 +1,152 @@
+// One engine thread: its ring, its buffers, its tunnels and their streams. Nothing is shared.
+//
+// A tick, in the order of a byte's path (DESIGN section 2):
+//
+//   wait ──▶ completions ──▶ inbound (ShardInbound): open records, decode frames, queue for sockets
+//                       └──▶ local sockets (ShardConnections): queue for the tunnel
+//        ──▶ mailbox, timers
+//        ──▶ outbound (ShardOutbound): sends to local sockets, frames sealed and sent, receives armed
+//   and the next wait submits it all at once.
+
+import RIBase
+import RIControl
+import RIRing
+import RITunnel
+
+/// What a shard is doing.
+enum ShardPhase {
+  case running
+  /// No new streams; ends when the last one is gone or at the deadline.
+  case draining(deadline: Instant)
+  case stopped
+}
+
+/// A hub's or an edge's data path on one thread. All methods are for that thread, `mailbox` apart.
+public final class Shard {
+  let index: Int
+  let ring: any IORing
+  let store: BufferStore
+  let role: Role
+  let report: (EngineEvent) -> Void
+  let mailbox: ShardMailbox
+
+  let links: Slab<Link>
+  let connections: Slab<Connection>
+  let listeners: Slab<Listener>
+  let batch: PlaintextBatch
+  let timers: TimerWheel
+  var now: Instant
+  var phase = ShardPhase.running
+  var counters = ShardCounters()
+
+  /// Where a hub's shard accepts edges.
+  var tunnelPort: Port?
+
+  /// Commands taken out of the mailbox.
+  var commands: [ShardCommand] = []
+
+  /// Links that have something to send.
+  var dirtyLinks: [SlotID] = []
+  /// Connections with new bytes for their socket, or a finished tunnel direction.
+  var pendingSends: [SlotID] = []
+  /// Connections whose socket may be read again.
+  var pendingReceives: [SlotID] = []
+  /// Receives that found their pool empty; armed again when buffers have come back.
+  var starvedConnections: [SlotID] = []
+  var starvedLinks: [SlotID] = []
+  /// The pools' returns when the starved lists were last tried.
+  var returnsSeen: UInt64 = 0
+  /// The stash pool's returns when its memory was last given back.
+  var stashReturnsTrimmed: UInt64 = 0
+  /// Scratch to swap the lists above with while they are worked through.
+  var scratch: [SlotID] = []
+
+  enum Role {
+    case hub(HubState)
+    case edge(EdgeState)
+  }
+
+  /// A shard on `ring`, whose store must have `ShardPool`'s shapes.
+  init(
+    index: Int, ring: any IORing, role: Role, mailbox: ShardMailbox,
+    report: @escaping (EngineEvent) -> Void
+  ) {
+    self.index = index
+    self.ring = ring
+    store = ring.store
+    self.role = role
+    self.mailbox = mailbox
+    self.report = report
+    links = Slab(capacity: Limits.tunnelsMax)
+    connections = Slab(capacity: Limits.connectionsMax)
+    listeners = Slab(capacity: Limits.listenersMax)
+    batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
+    now = ring.updateNow()
+    timers = TimerWheel(capacity: Limits.timersMax, now: now)
+    schedule(.housekeeping, at: now + Limits.housekeepingInterval)
+  }
+
+  var isStopped: Bool {
+    if case .stopped = phase { return true }
+    return false
+  }
+
+  /// Opens what the role needs: the hub's tunnel listeners, the edge's connection to its hub.
+  func start() throws(EngineError) {
+    switch role {
+    case .hub(let hub): try startHub(hub)
+    case .edge(let edge): startEdge(edge)
+    }
+  }
+
+  /// Ticks until stopped, then says goodbye to its peers. Blocks its thread.
+  func run() {
+    while !isStopped { tick(until: nil) }
+    shutDown()
+  }
+
+  /// Ends all links; their last words leave within one more tick.
+  func shutDown() {
+    for id in links.ids { endLink(id, .stopping) }
+    for id in listeners.ids { closeListener(id) }
+    let deadline = now + Limits.goodbyeTimeout
+    while links.count + connections.count + listeners.count > 0, now < deadline {
+      tick(until: deadline)
+    }
+  }
+
+  /// One turn: waits until something happens or until `limit`, handles it, queues what follows.
+  func tick(until limit: Instant?) {
+    var deadline = timers.nextDeadline
+    if let limit { deadline = min(deadline ?? limit, limit) }
+    let completions = ring.wait(until: deadline)
+    now = ring.now
+    for completion in completions { handle(completion) }
+    readMailbox()
+    timers.expire(now: now) { handle(timer: ShardTimer($0)) }
+    flushConnections()
+    flushLinks()
+    armReceives()
+    finishDrainIfDone()
+  }
+
+  private func handle(_ completion: Completion) {
+    guard let operation = OperationToken(completion.token) else { return }
+    let slot = operation.slot
+    switch operation.kind {
+    case .connectionReceive: connectionReceived(slot, completion)
+    case .connectionSend: connectionSent(slot, completion)
+    case .linkReceive: linkReceived(slot, completion)
+    case .linkSend: linkSent(slot, completion)
+    case .clientAccept: clientAccepted(slot, completion)
+    case .connectionConnect: connectionConnected(slot, completion)
+    case .connectionClose: connectionClosed(slot)
+    case .tunnelAccept: tunnelAccepted(slot, completion)
+    case .linkConnect: linkConnected(slot, completion)
+    case .linkClose: linkClosed(slot)
+    case .listenerClose: listeners.remove(slot)
+    case .hubResolve: hubResolved(completion)
+    case .targetResolve: targetResolved(slot, completion)
+    }
+  }
+}

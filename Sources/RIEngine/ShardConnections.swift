@@ -1,0 +1,211 @@
+// Client and target connections: reading them when their stream has room, copying aside what their
+// socket refuses, half-close, and their end.
+
+import RIBase
+import RIRing
+import RITunnel
+
+extension Shard {
+  // MARK: Receiving
+
+  func markReceivePending(_ id: SlotID) {
+    guard !connections[id].flags.contains(.receivePending) else { return }
+    connections[id].flags.insert(.receivePending)
+    pendingReceives.append(id)
+  }
+
+  /// Arms receives last in a tick, when what was sealed has made room: a socket is read only while
+  /// its stream may send.
+  func armReceives() {
+    retryStarved()
+    swap(&scratch, &pendingReceives)
+    for id in scratch where connections.contains(id) {
+      connections[id].flags.remove(.receivePending)
+      armReceive(id)
+    }
+    scratch.removeAll(keepingCapacity: true)
+  }
+
+  private func armReceive(_ id: SlotID) {
+    let connection = connections[id]
+    guard connection.flags.contains(.connected),
+      connection.flags.isDisjoint(with: [.receiving, .localFinished, .closing, .streamGone]),
+      links.contains(connection.link), let tunnel = links[connection.link].tunnel
+    else { return }
+    let room = tunnel.sendRoom(connection.stream)
+    guard room > 0 else { return }
+    connections[id].flags.insert(.receiving)
+    let bulk = connection.flags.contains(.bulk)
+    ring.receive(
+      on: connection.socket, into: bulk ? ShardPool.bulk : ShardPool.small,
+      limitBytes: bulk ? room : min(room, Limits.smallReceiveBytes),
+      token: OperationToken(.connectionReceive, id).token)
+  }
+
+  /// Empty pools are tried again only after a buffer has come back, so that waiting costs nothing.
+  private func retryStarved() {
+    guard !(starvedConnections.isEmpty && starvedLinks.isEmpty), returnsSeen != store.returnCount
+    else { return }
+    returnsSeen = store.returnCount
+    for id in starvedConnections where connections.contains(id) { markReceivePending(id) }
+    starvedConnections.removeAll(keepingCapacity: true)
+    for id in starvedLinks where links.contains(id) { armReceive(of: links[id], id) }
+    starvedLinks.removeAll(keepingCapacity: true)
+  }
+
+  func connectionReceived(_ id: SlotID, _ completion: Completion) {
+    guard connections.contains(id) else {
+      if let slice = completion.slice { store.release(slice) }
+      return
+    }
+    if !completion.more { connections[id].flags.remove(.receiving) }
+    if let slice = completion.slice { queueForTunnel(slice, from: id) }
+    guard !completion.more, !connections[id].flags.contains(.closing) else { return }
+    switch completion.result {
+    case 1...: markReceivePending(id)
+    case 0: connectionFinished(id)
+    case -ErrorNumber.noBuffers: starvedConnections.append(id)
+    case -ErrorNumber.cancelled: break
+    default: connectionFailed(id)
+    }
+  }
+
+  /// Step 7: the relay. The slice itself is handed over, not its bytes.
+  private func queueForTunnel(_ slice: Slice, from id: SlotID) {
+    let connection = connections[id]
+    guard connection.flags.isDisjoint(with: [.closing, .streamGone]),
+      links.contains(connection.link), let tunnel = links[connection.link].tunnel
+    else {
+      store.release(slice)
+      return
+    }
+    // Whoever fills whole buffers sends in bulk; whoever brings little goes back to small ones.
+    if slice.buffer.pool == ShardPool.small {
+      if Int(slice.count) == store[ShardPool.small].shape.bytes {
+        connections[id].flags.insert(.bulk)
+      }
+    } else if Int(slice.count) <= Limits.smallReceiveBytes / 4 {
+      connections[id].flags.remove(.bulk)
+    }
+    tunnel.send(slice, on: connection.stream)
+    markDirty(connection.link)
+  }
+
+  /// The peer has ended its direction (EOF): the stream's direction ends behind its data.
+  private func connectionFinished(_ id: SlotID) {
+    let connection = connections[id]
+    connections[id].flags.insert(.localFinished)
+    if !connection.flags.contains(.streamGone), links.contains(connection.link),
+      let tunnel = links[connection.link].tunnel
+    {
+      tunnel.finish(connection.stream)
+      markDirty(connection.link)
+    }
+    finishConnectionIfDone(id)
+  }
+
+  // MARK: Copying aside
+
+  /// Copies what arrived in this tick behind what waits already, so that the tunnel's receive buffer
+  /// is free again. False when the budget is spent and the connection had to be reset.
+  func stashArriving(_ id: SlotID) -> Bool {
+    var arriving = connections[id].arriving
+    connections[id].arriving = SliceQueue()
+    let fits = stash(&arriving, behind: &connections[id].outgoing)
+    if !fits { stashExhausted(id) }
+    return fits
+  }
+
+  /// Copies the queue's slices out of the tunnel's receive buffers. No send may be in flight.
+  func stashOutgoing(_ id: SlotID) -> Bool {
+    var borrowed = connections[id].outgoing
+    connections[id].outgoing = SliceQueue()
+    let fits = stash(&borrowed, behind: &connections[id].outgoing)
+    if !fits { stashExhausted(id) }
+    return fits
+  }
+
+  private func stash(_ source: inout SliceQueue, behind target: inout SliceQueue) -> Bool {
+    while var slice = store.popFirst(from: &source) {
+      while slice.count > 0 {
+        guard let room = stashRoom(behind: target, wanted: Int(slice.count)) else {
+          store.release(slice)
+          store.removeAll(from: &source)
+          return false
+        }
+        let part = slice.removePrefix(Int(room.count))
+        store.mutableBytes(room).copyMemory(from: store.bytes(part))
+        store.append(room, to: &target)
+      }
+      store.release(slice)
+    }
+    return true
+  }
+
+  /// Free bytes behind the last stashed slice, or a new buffer. Owned by the caller.
+  private func stashRoom(behind queue: SliceQueue, wanted: Int) -> Slice? {
+    if let last = store.last(of: queue), last.buffer.pool == ShardPool.stash {
+      let end = Int(last.offset) + Int(last.count)
+      if end < ShardPool.stashBufferBytes {
+        store.retain(last)
+        return Slice(
+          buffer: last.buffer, offset: end, count: min(wanted, ShardPool.stashBufferBytes - end))
+      }
+    }
+    guard let buffer = store[ShardPool.stash].take() else { return nil }
+    return Slice(buffer: buffer, offset: 0, count: min(wanted, ShardPool.stashBufferBytes))
+  }
+
+  private func stashExhausted(_ id: SlotID) {
+    counters.budgetResets += 1
+    connectionFailed(id)
+  }
+
+  // MARK: The end
+
+  /// Ends the sending direction once everything is written, and the connection once both are over.
+  func finishConnectionIfDone(_ id: SlotID) {
+    let connection = connections[id]
+    guard connection.flags.contains(.remoteFinished),
+      connection.flags.isDisjoint(with: [.sending, .closing]),
+      connection.flags.contains(.connected), connection.outgoing.isEmpty,
+      connection.arriving.isEmpty
+    else { return }
+    if connection.flags.contains(.localFinished) {
+      closeConnection(id, .graceful)
+    } else if !connection.flags.contains(.shutdownDone) {
+      connections[id].flags.insert(.shutdownDone)
+      ring.shutdownSending(connection.socket)
+    }
+  }
+
+  /// The socket failed, or was not wanted: the stream is reset and the peer too.
+  func connectionFailed(_ id: SlotID) {
+    let connection = connections[id]
+    if !connection.flags.contains(.streamGone), links.contains(connection.link),
+      let tunnel = links[connection.link].tunnel
+    {
+      connections[id].flags.insert(.streamGone)
+      tunnel.reset(connection.stream)
+      markDirty(connection.link)
+    }
+    closeConnection(id, .reset)
+  }
+
+  func closeConnection(_ id: SlotID, _ mode: CloseMode) {
+    guard !connections[id].flags.contains(.closing) else { return }
+    connections[id].flags.insert(.closing)
+    cancelConnectTimer(id)
+    guard connections[id].socket != .none else { return connectionClosed(id) }
+    ring.close(
+      connections[id].socket, mode: mode, token: OperationToken(.connectionClose, id).token)
+  }
+
+  func connectionClosed(_ id: SlotID) {
+    guard connections.contains(id) else { return }
+    store.removeAll(from: &connections[id].outgoing)
+    store.removeAll(from: &connections[id].arriving)
+    connections.remove(id)
+    counters.connectionsClosed += 1
+  }
+}

@@ -1,0 +1,255 @@
+// The edge's half: the hub is dialled, its configuration applied, and clients are accepted.
+
+import RIBase
+import RIControl
+import RIRing
+import RITLS
+import RITunnel
+import RIWire
+
+/// What an edge's shard holds beside its links and connections.
+final class EdgeState {
+  let settings: EdgeSettings
+  let trust: EdgeTrust
+  var reconnect = ReconnectPolicy()
+  /// Addresses of the hub that have not been tried in this attempt.
+  var untried: [SocketAddress] = []
+  var dialing = DialState.idle
+  /// Links of this attempt that are not up yet.
+  var attempts: [SlotID] = []
+  /// The link that is up.
+  var tunnel: SlotID?
+  /// Ports that the hub assigned, with their listeners; nil where binding failed.
+  var ports: [Port] = []
+  var listeners: [SocketAddress: SlotID] = [:]
+  var failed: Set<SocketAddress> = []
+
+  let bindAddresses: [IPAddress]
+
+  init(settings: EdgeSettings, trust: EdgeTrust) {
+    self.settings = settings
+    self.trust = trust
+    bindAddresses = RIEngine.bindAddresses(settings.bindAddress)
+  }
+}
+
+/// Where an edge is between two tunnels.
+enum DialState {
+  case idle
+  /// The back-off runs.
+  case waiting
+  case resolving
+  /// Addresses are tried, the next one `Limits.connectStagger` after the one before (RFC 8305).
+  case connecting
+}
+
+extension Shard {
+  func startEdge(_ edge: EdgeState) { dial(edge) }
+
+  // MARK: Dialling
+
+  /// A new attempt: the name is looked up anew each time.
+  private func dial(_ edge: EdgeState) {
+    edge.dialing = .resolving
+    ring.resolve(
+      host: edge.settings.hubHost, port: edge.settings.hubPort,
+      token: OperationToken(.hubResolve, .none).token)
+  }
+
+  func hubResolved(_ completion: Completion) {
+    guard case .edge(let edge) = role, edge.dialing == .resolving else { return }
+    guard completion.result > 0 else {
+      attemptFailed(edge, .noAddress(edge.settings.hubHost, code: -completion.result))
+      return
+    }
+    edge.untried = ring.takeAddresses(completion.token)
+    edge.dialing = .connecting
+    dialNext(edge)
+  }
+
+  private func dialNext(_ edge: EdgeState) {
+    guard !edge.untried.isEmpty else { return }
+    let address = edge.untried.removeFirst()
+    let link: Link
+    do {
+      let tls = TLSLink(
+        client: try edge.trust.context(), serverName: edge.settings.hubHost, store: store)
+      let exchange = try EdgeHandshake(
+        edgeID: edge.settings.edgeID, secret: edge.settings.secret)
+      link = Link(
+        socket: try ring.makeStreamSocket(address.ip.family), peer: address, tls: tls,
+        phase: .connecting, handshake: .edge(exchange))
+    } catch {
+      report(.warning("cannot dial \(address): \(error)"))
+      return dialNext(edge)
+    }
+    guard let id = links.insert(link) else { return refuse(link.socket) }
+    edge.attempts.append(id)
+    ring.connect(link.socket, to: address, token: OperationToken(.linkConnect, id).token)
+    link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
+    if !edge.untried.isEmpty { schedule(.dial, at: now + Limits.connectStagger) }
+  }
+
+  func dialTimerFired() {
+    guard case .edge(let edge) = role else { return }
+    switch edge.dialing {
+    case .waiting: dial(edge)
+    case .connecting: dialNext(edge)
+    case .idle, .resolving: break
+    }
+  }
+
+  /// The first address that answers wins; the others are given up.
+  func linkConnected(_ id: SlotID, _ completion: Completion) {
+    guard case .edge(let edge) = role, links.contains(id), links[id].phase == .connecting else {
+      return
+    }
+    guard completion.result == 0 else {
+      endLink(id, .socket(code: -completion.result))
+      return
+    }
+    edge.dialing = .idle
+    edge.untried = []
+    for other in edge.attempts where other != id { endLink(other, .replaced) }
+    if let timer = links[id].timer { timers.cancel(timer) }
+    beginHandshake(links[id], id)
+  }
+
+  /// The hub's certificate was accepted: say who we are.
+  func hubTrusted(_ edge: EdgeState, _ link: Link, _ id: SlotID) {
+    edge.trust.accepted(link.tls.peerPin)
+    guard case .edge(let exchange) = link.handshake else { return }
+    link.line = exchange.line
+    markDirty(link, id)
+  }
+
+  /// The hub's answer (SPEC 2.1 step 3).
+  func hubLineReceived(
+    _ verdict: EdgeHandshake.Verdict, _ edge: EdgeState, _ link: Link, _ id: SlotID
+  ) {
+    switch verdict {
+    case .needsMore: break
+    case .accepted(let message):
+      edge.attempts = []
+      edge.tunnel = id
+      linkReady(link, id, side: .edge)
+      report(.tunnelUp(hub: link.peer, cipher: link.tls.cipherName))
+      apply(message, edge)
+    case .refused(let reason):
+      endLink(id, reason == EdgeConfigMessage.unauthorized.error ? .unauthorized : .refusedByHub(reason))
+    case .tooLong: endLink(id, .handshakeFailed("the hub's answer is too long"))
+    case .malformed(let error): endLink(id, .handshakeFailed("\(error)"))
+    }
+  }
+
+  func edgeLinkEnded(
+    _ edge: EdgeState, _ link: Link, _ id: SlotID, _ reason: LinkEndReason, wasReady: Bool
+  ) {
+    if edge.tunnel == id { edge.tunnel = nil }
+    edge.attempts.removeAll { $0 == id }
+    if !wasReady, edge.dialing == .connecting {
+      if !edge.untried.isEmpty { return dialNext(edge) }
+    }
+    guard edge.tunnel == nil, edge.attempts.isEmpty, edge.untried.isEmpty else { return }
+    attemptFailed(edge, reason, livedFor: wasReady ? now - link.readySince : .zero)
+  }
+
+  private func attemptFailed(
+    _ edge: EdgeState, _ reason: LinkEndReason, livedFor: Interval = .zero
+  ) {
+    guard case .running = phase else { return }
+    var why = EndReason.lost(livedFor: livedFor)
+    if case .unauthorized = reason { why = .unauthorized }
+    let delay = edge.reconnect.delay(after: why, random: ring.random())
+    edge.dialing = .waiting
+    schedule(.dial, at: now + delay)
+    report(.tunnelDown(reason: reason, retryAfter: delay))
+  }
+
+  // MARK: Configuration
+
+  func configReceived(_ payload: UnsafeRawBufferPointer, _ link: Link, _ id: SlotID) {
+    guard case .edge(let edge) = role else { return }
+    do {
+      apply(try EdgeConfigMessage(parsing: payload), edge)
+    } catch {
+      endLink(id, .handshakeFailed("\(error)"))
+    }
+  }
+
+  /// Opens what is new, closes what is gone, leaves the rest alone (SPEC 4.2).
+  private func apply(_ message: EdgeConfigMessage, _ edge: EdgeState) {
+    guard case .running = phase else { return }
+    let changes = listenerChanges(from: edge.ports, to: message.listenPorts)
+    edge.ports = message.listenPorts
+    for port in changes.close {
+      for ip in edge.bindAddresses {
+        edge.failed.remove(SocketAddress(ip, port))
+        if let id = edge.listeners.removeValue(forKey: SocketAddress(ip, port)) {
+          closeListener(id)
+        }
+      }
+      report(.listenerClosed(port: port))
+    }
+    for port in changes.open {
+      for ip in edge.bindAddresses { openClientListener(SocketAddress(ip, port), edge) }
+    }
+  }
+
+  private func openClientListener(_ address: SocketAddress, _ edge: EdgeState) {
+    do {
+      edge.listeners[address] = try openListener(
+        on: address, purpose: .clients, reusePort: false)
+      edge.failed.remove(address)
+      report(.listening(address: address))
+    } catch {
+      if edge.failed.insert(address).inserted {
+        report(.listenFailed(address: address, error: error))
+      }
+    }
+  }
+
+  func retryListeners(_ edge: EdgeState) {
+    for address in edge.failed { openClientListener(address, edge) }
+  }
+
+  // MARK: Clients come
+
+  func clientAccepted(_ listener: SlotID, _ completion: Completion) {
+    guard let socket = acceptedSocket(listener, completion), case .edge(let edge) = role else {
+      return
+    }
+    guard let id = edge.tunnel, let tunnel = links[id].tunnel, case .running = phase,
+      let source = ring.peerAddress(of: socket), let local = ring.localAddress(of: socket)
+    else {
+      counters.clientsRefused += 1
+      return refuse(socket)
+    }
+    guard let owner = connections.insert(Connection(socket: socket, link: id, stream: .none))
+    else {
+      counters.clientsRefused += 1
+      return refuse(socket)
+    }
+    let header = ProxyHeader(source: source, destination: local)
+    guard let stream = open(header, on: tunnel, owner: owner) else {
+      counters.clientsRefused += 1
+      connections.remove(owner)
+      return refuse(socket)
+    }
+    counters.connectionsOpened += 1
+    connections[owner].stream = stream
+    connections[owner].flags.insert(.connected)
+    markReceivePending(owner)
+    markDirty(id)
+  }
+
+  private func open(
+    _ header: ProxyHeader, on tunnel: FramedTunnel, owner: SlotID
+  ) -> StreamRef? {
+    withUnsafeTemporaryAllocation(byteCount: Limits.openPayloadBytesMax, alignment: 1) { line in
+      let count = header.writeV1(into: line)
+      return tunnel.open(
+        header: UnsafeRawBufferPointer(rebasing: line[..<count]), owner: owner, now: now)
+    }
+  }
+}

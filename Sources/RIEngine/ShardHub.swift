@@ -1,0 +1,251 @@
+// The hub's half: edges are accepted and authenticated, their streams connected to targets.
+
+import RIBase
+import RIControl
+import RIRing
+import RITLS
+import RITunnel
+import RIWire
+
+/// What a hub's shard holds beside its links and connections.
+final class HubState {
+  var settings: HubSettings
+  var allowed: AllowedEdges
+  let tls: TLSServerContext
+  var gate: HandshakeGate
+  let tunnelAddresses: [SocketAddress]
+  let othersReplace: (String) -> Void
+  /// Targets given by name, looked up anew when `staleAt` has passed.
+  var resolved: [String: (addresses: [SocketAddress], staleAt: Instant)] = [:]
+  /// Connections that wait for a name, by a slot that names the look-up.
+  let lookups: Slab<TargetLookup>
+
+  /// `tunnelAddresses`: where this shard listens for edges. `othersReplace` tells the other shards
+  /// that an edge has authenticated here.
+  init(
+    settings: HubSettings, tls: TLSServerContext, tunnelAddresses: [SocketAddress],
+    othersReplace: @escaping (String) -> Void
+  ) {
+    self.settings = settings
+    self.tls = tls
+    self.tunnelAddresses = tunnelAddresses
+    self.othersReplace = othersReplace
+    allowed = AllowedEdges(settings.allowedEdges)
+    gate = HandshakeGate()
+    lookups = Slab(capacity: Limits.targetLookupsMax)
+  }
+}
+
+/// A name look-up under way, and the connections that wait for it.
+struct TargetLookup {
+  var host: String
+  var waiting: [SlotID]
+}
+
+extension Shard {
+  func startHub(_ hub: HubState) throws(EngineError) {
+    for address in hub.tunnelAddresses {
+      do {
+        let id = try openListener(on: address, purpose: .tunnels, reusePort: true)
+        tunnelPort = listeners[id].address.port
+        if index == 0 { report(.hubReady(address: listeners[id].address)) }
+      } catch {
+        throw .listen(address, error)
+      }
+    }
+  }
+
+  // MARK: Edges come
+
+  func tunnelAccepted(_ listener: SlotID, _ completion: Completion) {
+    guard let socket = acceptedSocket(listener, completion), case .hub(let hub) = role else {
+      return
+    }
+    guard let peer = ring.peerAddress(of: socket) else { return refuse(socket) }
+    guard hub.gate.admit(peer.ip) else {
+      counters.handshakesRefused += 1
+      return refuse(socket)
+    }
+    let link = Link(
+      socket: socket, peer: peer, tls: TLSLink(server: hub.tls, store: store),
+      phase: .handshaking, handshake: .hub(HubHandshake()))
+    guard let id = links.insert(link) else {
+      hub.gate.leave(peer.ip)
+      return refuse(socket)
+    }
+    beginHandshake(link, id)
+  }
+
+  /// The edge has said who it is (SPEC 2.1 step 2).
+  func edgeLineReceived(
+    _ verdict: HubHandshake.Verdict, _ hub: HubState, _ link: Link, _ id: SlotID
+  ) {
+    switch verdict {
+    case .needsMore: break
+    case .accepted(let edge, let answer):
+      replaceTunnels(of: edge.id, except: id)
+      hub.othersReplace(edge.id)
+      hub.gate.leave(link.peer.ip)
+      link.edge = edge
+      link.line = answer
+      linkReady(link, id, side: .hub)
+      report(.edgeConnected(edgeID: edge.id, address: link.peer))
+    case .refused(let edgeID, let answer):
+      link.line = answer
+      link.refusal = .refused(edgeID: edgeID)
+      markDirty(link, id)
+    case .malformed(let error): endLink(id, .handshakeFailed("\(error)"))
+    }
+  }
+
+  /// An edge has one tunnel: a newer one ends the older (SPEC 2.1 step 5).
+  func replaceTunnels(of edgeID: String, except kept: SlotID) {
+    for id in links.ids where id != kept && links[id].edge?.id == edgeID {
+      endLink(id, .replaced)
+    }
+  }
+
+  func hubLinkEnded(_ hub: HubState, _ link: Link, _ reason: LinkEndReason, wasReady: Bool) {
+    guard let edge = link.edge, wasReady else {
+      hub.gate.leave(link.peer.ip)
+      report(.edgeRefused(address: link.peer, reason: link.refusal ?? reason))
+      return
+    }
+    report(.edgeDisconnected(edgeID: edge.id, address: link.peer, reason: reason))
+  }
+
+  /// The set of edges has changed: who is gone or has another secret is cut off, changed
+  /// configurations are pushed, nothing else is touched (SPEC 9).
+  func updateAllowedEdges(_ edges: [AllowedEdge]) {
+    guard case .hub(let hub) = role else { return }
+    let changes = hub.allowed.changes(to: edges)
+    hub.allowed = AllowedEdges(edges)
+    for id in links.ids {
+      guard let edge = links[id].edge else { continue }
+      if changes.disconnect.contains(edge.id) {
+        endLink(id, .revoked)
+      } else if let changed = changes.push.first(where: { $0.id == edge.id }) {
+        links[id].edge = changed
+        links[id].tunnel?.sendConfig(changed.message.encodedFramePayload())
+        markDirty(id)
+      }
+    }
+  }
+
+  // MARK: Streams come
+
+  func streamOpened(
+    _ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link, _ id: SlotID
+  ) {
+    guard case .hub(let hub) = role, let edge = link.edge, case .running = phase,
+      case .success(let admission) = admitStream(
+        header: tunnel.payload, edge: edge, settings: hub.settings),
+      let header = stashed(
+        admission.target.proxyProtocol.header(admission.header, given: tunnel.payload))
+    else {
+      counters.streamsRefused += 1
+      tunnel.reset(stream)
+      return
+    }
+    var connection = Connection(socket: .none, link: id, stream: stream)
+    connection.headerBytes = header.count
+    if header.count > 0 { store.append(header, to: &connection.outgoing) } else { store.release(header) }
+    guard let owner = connections.insert(connection) else {
+      counters.streamsRefused += 1
+      store.removeAll(from: &connection.outgoing)
+      tunnel.reset(stream)
+      return
+    }
+    counters.connectionsOpened += 1
+    tunnel.accept(stream, owner: owner)
+    connections[owner].timer = schedule(
+      .targetConnect, owner, at: now + Limits.targetConnectTimeout)
+    connectTarget(owner, admission.target, hub)
+  }
+
+  /// A copy of the PROXY header for the target: a few bytes that wait for the connection.
+  private func stashed(_ bytes: [UInt8]) -> Slice? {
+    guard let buffer = store[ShardPool.stash].take() else { return nil }
+    let slice = Slice(buffer: buffer, offset: 0, count: bytes.count)
+    bytes.withUnsafeBytes { store.mutableBytes(slice).copyMemory(from: $0) }
+    return slice
+  }
+
+  private func connectTarget(_ id: SlotID, _ target: TargetAddress, _ hub: HubState) {
+    connections[id].targetPort = target.port
+    if let literal = IPAddress(parsing: target.host) {
+      connectTarget(id, to: SocketAddress(literal, target.port))
+    } else if let known = hub.resolved[target.host], known.staleAt > now {
+      connectTarget(id, resolved: known.addresses)
+    } else if let lookup = hub.lookups.ids.first(where: { hub.lookups[$0].host == target.host }) {
+      hub.lookups[lookup].waiting.append(id)
+    } else if let lookup = hub.lookups.insert(TargetLookup(host: target.host, waiting: [id])) {
+      ring.resolve(
+        host: target.host, port: target.port,
+        token: OperationToken(.targetResolve, lookup).token)
+    } else {
+      connectionFailed(id)
+    }
+  }
+
+  func targetResolved(_ lookup: SlotID, _ completion: Completion) {
+    guard case .hub(let hub) = role, let found = hub.lookups.remove(lookup) else { return }
+    let addresses = completion.result > 0 ? ring.takeAddresses(completion.token) : []
+    if hub.resolved.count >= Limits.targetLookupsMax { hub.resolved.removeAll() }
+    if !addresses.isEmpty {
+      hub.resolved[found.host] = (addresses, now + Limits.resolvedFor)
+    }
+    for id in found.waiting where connections.contains(id) {
+      connectTarget(id, resolved: addresses)
+    }
+  }
+
+  private func connectTarget(_ id: SlotID, resolved addresses: [SocketAddress]) {
+    guard !connections[id].flags.contains(.closing) else { return }
+    guard let first = addresses.first else { return connectionFailed(id) }
+    connectTarget(id, to: SocketAddress(first.ip, connections[id].targetPort, scope: first.scope))
+  }
+
+  private func connectTarget(_ id: SlotID, to address: SocketAddress) {
+    do {
+      let socket = try ring.makeStreamSocket(address.ip.family)
+      connections[id].socket = socket
+      ring.connect(
+        socket, to: address, token: OperationToken(.connectionConnect, id).token)
+    } catch {
+      connectionFailed(id)
+    }
+  }
+
+  func connectionConnected(_ id: SlotID, _ completion: Completion) {
+    guard connections.contains(id), !connections[id].flags.contains(.closing) else { return }
+    cancelConnectTimer(id)
+    guard completion.result == 0 else { return connectionFailed(id) }
+    connections[id].flags.insert(.connected)
+    markReceivePending(id)
+    markSendPending(id)
+  }
+
+  func targetConnectTimedOut(_ id: SlotID) {
+    guard connections.contains(id) else { return }
+    connections[id].timer = nil
+    if !connections[id].flags.contains(.connected) { connectionFailed(id) }
+  }
+
+  func cancelConnectTimer(_ id: SlotID) {
+    guard let timer = connections[id].timer else { return }
+    connections[id].timer = nil
+    timers.cancel(timer)
+  }
+}
+
+extension ProxyProtocolVersion {
+  /// What the target reads first; v1 is `given` as the edge wrote it.
+  func header(_ header: ProxyHeader, given: UnsafeRawBufferPointer) -> [UInt8] {
+    switch self {
+    case .v1: Array(given)
+    case .v2: header.encodedV2(transport: .stream)
+    case .none: []
+    }
+  }
+}

@@ -1,0 +1,127 @@
+// Steps 1 to 6 of a byte that comes out of a tunnel: received ciphertext is opened in place, frames
+// are decoded, and each slice is queued on the connection that its stream belongs to.
+
+import RIBase
+import RIRing
+import RITLS
+import RITunnel
+
+extension Shard {
+  /// Step 1 and 2: ciphertext has arrived in a pooled buffer.
+  func linkReceived(_ id: SlotID, _ completion: Completion) {
+    guard links.contains(id) else {
+      if let slice = completion.slice { store.release(slice) }
+      return
+    }
+    let link = links[id]
+    if !completion.more { link.receiving = false }
+    if let slice = completion.slice {
+      link.bytesIn += UInt64(slice.count)
+      if link.phase != .closing {
+        link.liveness?.received(now: now)
+        openRecords(of: link, id, slice)
+      }
+      store.release(slice)
+    }
+    guard !completion.more, link.phase != .closing else { return }
+    switch completion.result {
+    case 1...: armReceive(of: link, id)
+    case 0: endLink(id, .peerClosed)
+    case -ErrorNumber.noBuffers: starvedLinks.append(id)
+    default: endLink(id, .socket(code: -completion.result))
+    }
+  }
+
+  /// Step 4: opens record after record where they lie. What is left, the start of a record, is
+  /// carried over to the next receive.
+  private func openRecords(of link: Link, _ id: SlotID, _ received: Slice) {
+    var input = joined(link, received)
+    opening: while input.count > 0, link.phase != .closing {
+      switch link.tls.open(&input) {
+      case .plaintext(let slice): handlePlaintext(of: link, id, slice)
+      case .progress: break
+      case .needsMore: break opening
+      case .endOfStream: endLink(id, .peerClosed)
+      case .failed(let error): endLink(id, .tls(error))
+      }
+      if link.tls.hasControlOutput { markDirty(link, id) }
+      if link.phase == .handshaking, link.tls.isEstablished { linkEstablished(link, id) }
+    }
+    if input.count > 0, link.phase != .closing { carryOver(input, of: link, id) }
+  }
+
+  /// The received bytes with the unfinished record of the receive before in front of them. A copy of
+  /// less than one record, so that records lie in one piece and no large buffer stays pinned.
+  private func joined(_ link: Link, _ received: Slice) -> Slice {
+    guard let carried = link.carry else { return received }
+    link.carry = nil
+    let whole = Slice(
+      buffer: received.buffer, offset: Int(received.offset) - Int(carried.count),
+      count: Int(carried.count) + Int(received.count))
+    store.mutableBytes(whole).copyMemory(from: store.bytes(carried))
+    store.release(carried)
+    return whole
+  }
+
+  private func carryOver(_ rest: Slice, of link: Link, _ id: SlotID) {
+    guard Int(rest.count) <= store[ShardPool.carry].shape.bytes,
+      let buffer = store[ShardPool.carry].take()
+    else {
+      endLink(id, .outOfBuffers)
+      return
+    }
+    let carried = Slice(buffer: buffer, offset: 0, count: Int(rest.count))
+    store.mutableBytes(carried).copyMemory(from: store.bytes(rest))
+    link.carry = carried
+  }
+
+  private func handlePlaintext(of link: Link, _ id: SlotID, _ plaintext: Slice) {
+    var rest = plaintext
+    if link.phase == .awaitingLine { handleLine(of: link, id, &rest) }
+    guard link.phase == .ready, rest.count > 0, let tunnel = link.tunnel else { return }
+    // Step 5: frames, one event each; a DATA payload is an event for each piece that has arrived.
+    tunnel.receive(rest)
+    handleEvents(of: tunnel, link, id)
+    if tunnel.hasOutput { markDirty(link, id) }
+  }
+
+  func handleEvents(of tunnel: FramedTunnel, _ link: Link, _ id: SlotID) {
+    while link.phase == .ready, let event = tunnel.pollEvent(now: now) {
+      handle(event, of: tunnel, link, id)
+    }
+  }
+
+  /// Step 6: what a frame means for the connection at this end.
+  private func handle(_ event: TunnelEvent, of tunnel: FramedTunnel, _ link: Link, _ id: SlotID) {
+    switch event {
+    case .data(let stream, let slice):
+      let owner = tunnel.owner(of: stream)
+      guard connections.contains(owner) else { return }
+      store.retain(slice)
+      store.append(slice, to: &connections[owner].arriving)
+      markSendPending(owner)
+    case .finished(let stream):
+      let owner = tunnel.owner(of: stream)
+      guard connections.contains(owner) else { return }
+      connections[owner].flags.insert(.remoteFinished)
+      markSendPending(owner)
+    case .reset(let stream):
+      let owner = tunnel.owner(of: stream)
+      guard connections.contains(owner) else { return }
+      connections[owner].flags.insert(.streamGone)
+      closeConnection(owner, .reset)
+    case .closed(let stream):
+      let owner = tunnel.owner(of: stream)
+      if connections.contains(owner) { connections[owner].flags.insert(.streamGone) }
+    case .room(let stream):
+      let owner = tunnel.owner(of: stream)
+      if connections.contains(owner) { markReceivePending(owner) }
+    case .opened(let stream): streamOpened(stream, of: tunnel, link, id)
+    case .ping: tunnel.sendPong(tunnel.payload)
+    case .pong: pongReceived(tunnel.payload, link)
+    case .config: configReceived(tunnel.payload, link, id)
+    case .hello: break
+    case .ended(let error): endLink(id, .protocolViolation(error))
+    }
+  }
+}

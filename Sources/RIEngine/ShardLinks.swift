@@ -1,0 +1,146 @@
+// Tunnels as connections: TLS handshake, the line exchange, liveness, and their end.
+
+import RIBase
+import RIControl
+import RIRing
+import RITLS
+import RITunnel
+import RIWire
+
+extension Shard {
+  func armReceive(of link: Link, _ id: SlotID) {
+    guard !link.receiving, link.phase != .closing else { return }
+    link.receiving = true
+    let pool = ShardPool.tunnelReceive
+    ring.receive(
+      on: link.socket, into: pool, limitBytes: store[pool].shape.bytes,
+      token: OperationToken(.linkReceive, id).token)
+  }
+
+  /// A connected socket becomes a link in its TLS handshake. The whole exchange up to the answer line
+  /// has `Limits.handshakeTimeout`.
+  func beginHandshake(_ link: Link, _ id: SlotID) {
+    link.phase = .handshaking
+    ring.set(.noDelay(true), on: link.socket)
+    ring.set(.notSentLowWater(Limits.tunnelNotSentBytes), on: link.socket)
+    link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
+    armReceive(of: link, id)
+    if link.tls.hasControlOutput { markDirty(link, id) }
+  }
+
+  /// TLS is up: the edge sends its line, the hub waits for it.
+  func linkEstablished(_ link: Link, _ id: SlotID) {
+    link.phase = .awaitingLine
+    if case .edge(let edge) = role { hubTrusted(edge, link, id) }
+  }
+
+  /// Feeds the line exchange; `rest` keeps what follows the line.
+  func handleLine(of link: Link, _ id: SlotID, _ rest: inout Slice) {
+    switch (link.handshake, role) {
+    case (.hub(var exchange), .hub(let hub)):
+      let (verdict, consumed) = exchange.receive(store.bytes(rest), edges: hub.allowed)
+      link.handshake = .hub(exchange)
+      _ = rest.removePrefix(consumed)
+      edgeLineReceived(verdict, hub, link, id)
+    case (.edge(var exchange), .edge(let edge)):
+      let (verdict, consumed) = exchange.receive(store.bytes(rest))
+      link.handshake = .edge(exchange)
+      _ = rest.removePrefix(consumed)
+      hubLineReceived(verdict, edge, link, id)
+    default: preconditionFailure("a link has the side of its shard")
+    }
+  }
+
+  /// The line exchange is done: frames flow from here on.
+  func linkReady(_ link: Link, _ id: SlotID, side: TunnelRole) {
+    link.phase = .ready
+    link.readySince = now
+    link.tunnel = FramedTunnel(role: side, store: store, now: now, seed: ring.random())
+    link.liveness = Liveness(role: side == .hub ? .hub : .edge, now: now)
+    rescheduleLinkTimer(link, id)
+    markDirty(link, id)
+  }
+
+  private func rescheduleLinkTimer(_ link: Link, _ id: SlotID) {
+    if let timer = link.timer { timers.cancel(timer) }
+    link.timer = link.liveness.flatMap { schedule(.link, id, at: $0.nextDeadline) }
+  }
+
+  func linkTimerFired(_ id: SlotID) {
+    guard links.contains(id) else { return }
+    let link = links[id]
+    link.timer = nil
+    guard link.phase == .ready, let tunnel = link.tunnel else {
+      endLink(id, .handshakeTimedOut)
+      return
+    }
+    while let action = link.liveness?.poll(now: now) {
+      switch action {
+      case .sendPing(let payload):
+        withUnsafeBytes(of: payload.bigEndian) { tunnel.sendPing($0) }
+        markDirty(link, id)
+      case .dead:
+        endLink(id, .silent)
+        return
+      }
+    }
+    rescheduleLinkTimer(link, id)
+  }
+
+  func pongReceived(_ payload: UnsafeRawBufferPointer, _ link: Link) {
+    guard payload.count == MemoryLayout<UInt64>.size else { return }
+    let value = payload.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    link.liveness?.pong(payload: value, now: now)
+  }
+
+  // MARK: The end
+
+  /// Ends a link at once with everything that hangs on it. Says so to the peer's TLS if it can.
+  func endLink(_ id: SlotID, _ reason: LinkEndReason) {
+    guard links.contains(id), links[id].phase != .closing else { return }
+    let link = links[id]
+    let wasReady = link.phase == .ready
+    if !link.sending, link.phase != .connecting { sayGoodbye(link, id) }
+    link.phase = .closing
+    if let timer = link.timer { timers.cancel(timer) }
+    link.timer = nil
+    link.tunnel?.end()
+    link.tunnel = nil
+    for index in 0..<connections.slotsEverUsed {
+      guard let connection = connections.id(at: index), connections[connection].link == id
+      else { continue }
+      connections[connection].flags.insert(.streamGone)
+      closeConnection(connection, .reset)
+    }
+    ring.close(link.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
+    switch role {
+    case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)
+    case .edge(let edge): edgeLinkEnded(edge, link, id, reason, wasReady: wasReady)
+    }
+  }
+
+  /// One attempt to send what TLS has to say (an alert or close_notify).
+  private func sayGoodbye(_ link: Link, _ id: SlotID) {
+    link.tls.close()
+    guard link.tls.hasControlOutput, let buffer = store[ShardPool.tunnelSend].take() else { return }
+    var writer = BufferWriter(buffer, in: store)
+    link.tls.writeControl(to: &writer)
+    guard !writer.isEmpty else {
+      store.release(buffer)
+      return
+    }
+    store.append(writer.slice, to: &link.outgoing)
+    link.sending = true
+    ring.send(
+      link.outgoing, on: link.socket, mode: .attempt, token: OperationToken(.linkSend, id).token)
+  }
+
+  func linkClosed(_ id: SlotID) {
+    guard links.contains(id) else { return }
+    let link = links[id]
+    store.removeAll(from: &link.outgoing)
+    if let carry = link.carry { store.release(carry) }
+    link.carry = nil
+    links.remove(id)
+  }
+}

@@ -1,0 +1,58 @@
+// What other threads tell a shard.
+
+import RIBase
+import RIControl
+
+/// A command to a shard, handled at its next tick.
+enum ShardCommand: Sendable {
+  /// No new streams; stop when the live ones are gone or the deadline has passed.
+  case drain(Interval)
+  /// Stop at once.
+  case stop
+  /// Another shard authenticated this edge: a tunnel of it here is replaced.
+  case edgeConnectedElsewhere(edgeID: String)
+  case updateAllowedEdges([AllowedEdge])
+  case status(@Sendable (ShardStatus) -> Void)
+}
+
+typealias ShardMailbox = Mailbox<ShardCommand>
+
+extension Shard {
+  func readMailbox() {
+    guard !mailbox.isEmpty else { return }
+    mailbox.takeAll(into: &commands)
+    for command in commands { handle(command) }
+    commands.removeAll()
+  }
+
+  private func handle(_ command: ShardCommand) {
+    switch command {
+    case .drain(let limit): beginDrain(limit)
+    case .stop: phase = .stopped
+    case .edgeConnectedElsewhere(let edgeID): replaceTunnels(of: edgeID, except: .none)
+    case .updateAllowedEdges(let edges): updateAllowedEdges(edges)
+    case .status(let reply): reply(status)
+    }
+  }
+
+  var status: ShardStatus {
+    ShardStatus(
+      counters: counters, links: links.count,
+      tunnelsReady: links.ids.count { links[$0].phase == .ready },
+      connections: connections.count, listeners: listeners.count,
+      stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse)
+  }
+
+  private func beginDrain(_ limit: Interval) {
+    guard case .running = phase else { return }
+    phase = .draining(deadline: now + limit)
+    schedule(.drain, at: now + limit)
+    for id in listeners.ids { closeListener(id) }
+  }
+
+  /// A draining shard ends with its last stream.
+  func finishDrainIfDone() {
+    guard case .draining = phase, connections.count == 0 else { return }
+    phase = .stopped
+  }
+}

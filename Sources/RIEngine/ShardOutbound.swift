@@ -1,0 +1,173 @@
+// Steps 7 to 11 of a byte on its way out: to local sockets straight from the tunnel's receive
+// buffer; to a tunnel by way of its scheduler, sealed from where it was received into one buffer.
+
+import RIBase
+import RIRing
+import RITLS
+import RITunnel
+
+extension Shard {
+  func markDirty(_ link: Link, _ id: SlotID) {
+    guard !link.isDirty else { return }
+    link.isDirty = true
+    dirtyLinks.append(id)
+  }
+
+  func markDirty(_ id: SlotID) {
+    if links.contains(id) { markDirty(links[id], id) }
+  }
+
+  // MARK: To local sockets
+
+  func markSendPending(_ id: SlotID) {
+    guard !connections[id].flags.contains(.sendPending) else { return }
+    connections[id].flags.insert(.sendPending)
+    pendingSends.append(id)
+  }
+
+  /// Sends what arrived in this tick, one gathered attempt a socket. An attempt completes within the
+  /// next submit, so the tunnel's receive buffer is free again right after it, however slow a client
+  /// is; what a socket refuses is copied aside.
+  func flushConnections() {
+    swap(&scratch, &pendingSends)
+    for id in scratch where connections.contains(id) {
+      connections[id].flags.remove(.sendPending)
+      flushConnection(id)
+    }
+    scratch.removeAll(keepingCapacity: true)
+  }
+
+  private func flushConnection(_ id: SlotID) {
+    let flags = connections[id].flags
+    guard !flags.contains(.closing) else { return }
+    if !connections[id].arriving.isEmpty {
+      if flags.contains(.blocked) || flags.contains(.sending) || !flags.contains(.connected) {
+        guard stashArriving(id) else { return }
+      } else {
+        connections[id].outgoing = connections[id].arriving
+        connections[id].arriving = SliceQueue()
+      }
+    }
+    sendOutgoing(id)
+    finishConnectionIfDone(id)
+  }
+
+  private func sendOutgoing(_ id: SlotID) {
+    let flags = connections[id].flags
+    guard flags.contains(.connected), !flags.contains(.sending),
+      !connections[id].outgoing.isEmpty
+    else { return }
+    connections[id].flags.insert(.sending)
+    connections[id].sendingBytes = store.byteCount(
+      of: connections[id].outgoing, slicesMax: Limits.sendSlicesMax)
+    ring.send(
+      connections[id].outgoing, on: connections[id].socket,
+      mode: flags.contains(.blocked) ? .some : .attempt,
+      token: OperationToken(.connectionSend, id).token)
+  }
+
+  func connectionSent(_ id: SlotID, _ completion: Completion) {
+    guard connections.contains(id) else { return }
+    connections[id].flags.remove(.sending)
+    guard !connections[id].flags.contains(.closing) else { return }
+    let sent = completion.result
+    if sent < 0, sent != -ErrorNumber.wouldBlock, sent != -ErrorNumber.interrupted {
+      connectionFailed(id)
+      return
+    }
+    if sent > 0 {
+      store.dropFirst(Int(sent), from: &connections[id].outgoing)
+      consumed(Int(sent), by: id)
+    }
+    if connections[id].outgoing.isEmpty {
+      connections[id].flags.remove(.blocked)
+    } else if sent < connections[id].sendingBytes, !connections[id].flags.contains(.blocked) {
+      connections[id].flags.insert(.blocked)
+      guard stashOutgoing(id) else { return }
+    }
+    flushConnection(id)
+  }
+
+  /// The peer may send as much again.
+  private func consumed(_ written: Int, by id: SlotID) {
+    let connection = connections[id]
+    let header = min(Int(connection.headerBytes), written)
+    connections[id].headerBytes -= Int32(header)
+    let bytes = written - header
+    guard bytes > 0, !connection.flags.contains(.streamGone), links.contains(connection.link),
+      let tunnel = links[connection.link].tunnel
+    else { return }
+    tunnel.consumed(bytes, on: connection.stream)
+    if tunnel.hasOutput { markDirty(connection.link) }
+  }
+
+  // MARK: To tunnels
+
+  func flushLinks() {
+    guard !dirtyLinks.isEmpty else { return }
+    swap(&scratch, &dirtyLinks)
+    for id in scratch where links.contains(id) {
+      links[id].isDirty = false
+      flushLink(links[id], id)
+    }
+    scratch.removeAll(keepingCapacity: true)
+  }
+
+  /// Steps 8 to 11: control output of TLS, then frames by priority, sealed into one buffer; one send
+  /// in flight. What does not fit waits, so that what is urgent then goes first.
+  private func flushLink(_ link: Link, _ id: SlotID) {
+    guard !link.sending, link.phase != .connecting, link.phase != .closing else { return }
+    guard let buffer = store[ShardPool.tunnelSend].take() else {
+      markDirty(link, id)
+      return
+    }
+    var writer = BufferWriter(buffer, in: store)
+    if link.tls.hasControlOutput { link.tls.writeControl(to: &writer) }
+    if link.tls.isEstablished { sealFrames(of: link, id, into: &writer) }
+    guard link.phase != .closing, !writer.isEmpty else {
+      store.release(buffer)
+      if let refusal = link.refusal { endLink(id, refusal) }
+      return
+    }
+    link.bytesOut += UInt64(writer.count)
+    store.append(writer.slice, to: &link.outgoing)
+    link.sending = true
+    ring.send(
+      link.outgoing, on: link.socket, mode: .all, token: OperationToken(.linkSend, id).token)
+  }
+
+  private func sealFrames(of link: Link, _ id: SlotID, into writer: inout BufferWriter) {
+    if !link.line.isEmpty {
+      link.line.withUnsafeBytes { batch.append(copying: $0) }
+      link.line = []
+    }
+    link.tunnel?.pollFrames(into: batch)
+    guard !batch.isEmpty else { return }
+    let sealed = link.tls.seal(batch, from: 0, into: &writer)
+    precondition(sealed == batch.byteCount, "a batch fits its buffer")
+    batch.clear()
+    // What was sent made room for more, or was the last of a stream.
+    if let tunnel = link.tunnel { handleEvents(of: tunnel, link, id) }
+  }
+
+  func linkSent(_ id: SlotID, _ completion: Completion) {
+    guard links.contains(id) else { return }
+    let link = links[id]
+    link.sending = false
+    if link.phase == .closing { return }
+    guard completion.result > 0 else {
+      endLink(id, .socket(code: -completion.result))
+      return
+    }
+    store.dropFirst(Int(completion.result), from: &link.outgoing)
+    guard link.outgoing.isEmpty else {
+      link.sending = true
+      ring.send(
+        link.outgoing, on: link.socket, mode: .all, token: OperationToken(.linkSend, id).token)
+      return
+    }
+    if link.refusal != nil || link.tls.hasControlOutput || link.tunnel?.hasOutput == true {
+      markDirty(link, id)
+    }
+  }
+}

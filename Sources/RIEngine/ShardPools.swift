@@ -1,0 +1,43 @@
+// The buffer pools of a shard: who owns how many buffers, and why they have the sizes they have.
+
+import RIBase
+
+/// Ids and shapes of a shard's pools. Memory is touched when first used only.
+enum ShardPool {
+  /// Client and target sockets that send little: one multishot receive each draws on these.
+  static let small = PoolID(0)
+  /// Client and target sockets in bulk: several buffers a receive. Apart from `small`, so that
+  /// elephants cannot starve the rest.
+  static let bulk = PoolID(1)
+  /// Tunnel sockets: a single large receive is what makes bulk cheap. The headroom takes the
+  /// unfinished record that the former receive ended with.
+  static let tunnelReceive = PoolID(2)
+  /// Sealed records on their way into a tunnel socket: one a tunnel that has something to send.
+  static let tunnelSend = PoolID(3)
+  /// Unfinished records between two receives: one a tunnel at most.
+  static let carry = PoolID(4)
+  /// Bytes for client and target sockets that took less than they were given; the memory budget.
+  static let stash = PoolID(5)
+
+  /// A TLS record at its longest: header, 2^14 bytes and expansion (RFC 8446 section 5.2).
+  static let recordBytesMax = 5 + 16_384 + 256
+
+  static let stashBufferBytes = 16 * 1024
+  /// Plaintext that is sealed into one `tunnelSend` buffer.
+  static let batchBytes = 224 * 1024
+
+  /// What sealing a whole batch adds at most: 22 bytes a record, and a KeyUpdate or an alert.
+  static let sealOverheadBytes = 8 * 1024
+
+  static func shapes(memoryBudgetBytes: Int) -> [BufferPoolShape] {
+    [
+      BufferPoolShape(count: 1024, bytes: 8 * 1024),
+      BufferPoolShape(count: 128, bytes: 64 * 1024),
+      BufferPoolShape(count: 8, bytes: 512 * 1024, headroomBytes: 17 * 1024),
+      BufferPoolShape(count: 512, bytes: 256 * 1024),
+      BufferPoolShape(count: Limits.tunnelsMax, bytes: 17 * 1024),
+      BufferPoolShape(
+        count: max(64, memoryBudgetBytes / stashBufferBytes), bytes: stashBufferBytes),
+    ]
+  }
+}

@@ -1,0 +1,69 @@
+// What a timer of a shard is for, packed into its payload.
+
+import RIBase
+
+/// Layout: kind (8 bits) | slot index (24) | slot generation (32), like an operation's token.
+struct ShardTimer {
+  enum Kind: UInt8 {
+    /// A link's handshake deadline, its next PING, or the end of its silence.
+    case link
+    /// A target that does not answer.
+    case targetConnect
+    /// The edge dials its hub again, or tries the next of its addresses.
+    case dial
+    /// An accept that ran out of descriptors is armed again.
+    case accept
+    case housekeeping
+    case drain
+  }
+
+  let kind: Kind
+  let slot: SlotID
+
+  init(_ kind: Kind, _ slot: SlotID = .none) {
+    self.kind = kind
+    self.slot = slot
+  }
+
+  init?(_ payload: UInt64) {
+    guard let kind = Kind(rawValue: UInt8(truncatingIfNeeded: payload >> 56)) else { return nil }
+    self.kind = kind
+    slot = SlotID(
+      index: UInt32(truncatingIfNeeded: payload >> 32) & 0xFF_FFFF,
+      generation: UInt32(truncatingIfNeeded: payload))
+  }
+
+  var payload: UInt64 {
+    UInt64(kind.rawValue) << 56 | UInt64(slot.index & 0xFF_FFFF) << 32 | UInt64(slot.generation)
+  }
+}
+
+extension Shard {
+  @discardableResult
+  func schedule(_ kind: ShardTimer.Kind, _ slot: SlotID = .none, at deadline: Instant) -> TimerID? {
+    timers.schedule(ShardTimer(kind, slot).payload, at: deadline)
+  }
+
+  func handle(timer: ShardTimer?) {
+    guard let timer else { return }
+    switch timer.kind {
+    case .link: linkTimerFired(timer.slot)
+    case .targetConnect: targetConnectTimedOut(timer.slot)
+    case .dial: dialTimerFired()
+    case .accept: if listeners.contains(timer.slot) { armAccept(timer.slot) }
+    case .housekeeping: keepHouse()
+    case .drain: phase = .stopped
+    }
+  }
+
+  /// Gives memory back that nobody uses any more, and tries failed listeners again.
+  private func keepHouse() {
+    schedule(.housekeeping, at: now + Limits.housekeepingInterval)
+    let stash = store[ShardPool.stash]
+    if stash.usedCount == 0, stash.returnCount != stashReturnsTrimmed {
+      stashReturnsTrimmed = stash.returnCount
+      stash.trim()
+    }
+    if case .edge(let edge) = role { retryListeners(edge) }
+  }
+}

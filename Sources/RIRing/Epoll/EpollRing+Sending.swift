@@ -1,0 +1,141 @@
+// connect, send and sendDatagram on epoll.
+
+import CLinuxIO
+import Glibc
+import RIBase
+
+extension EpollRing {
+  public func connect(_ socket: Socket, to address: SocketAddress, token: Token) {
+    let descriptor = socket.descriptor
+    let result = KernelAddress(address).withSockaddr { Glibc.connect(descriptor, $0, $1) }
+    if result == 0 { return completions.append(token, 0) }
+    // An interrupted connect goes on as one in progress does (connect(2)).
+    guard errno == EINPROGRESS || errno == EINTR, watch(descriptor) else {
+      return completions.append(token, -errno)
+    }
+    let state = table.state(descriptor)
+    precondition(state.pointee.output == .none, "a connect is pending")
+    state.pointee.output = .connect
+    state.pointee.outputToken = token
+    state.pointee.outputSent = 0
+    state.pointee.mayWrite = false
+    tokens.insert(token, Operation.output(descriptor).value)
+  }
+
+  func finishConnect(_ descriptor: Int32) {
+    endOutput(descriptor, -sockets.pendingError(of: Socket(descriptor: descriptor)))
+  }
+
+  public func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token) {
+    let descriptor = socket.descriptor
+    let state = table.state(descriptor)
+    precondition(state.pointee.output == .none, "a send is pending")
+    state.pointee.output = .send
+    state.pointee.outputMode = mode
+    state.pointee.outputToken = token
+    state.pointee.outputQueue = queue
+    state.pointee.outputSent = 0
+    state.pointee.outputTotal = Int32(truncatingIfNeeded: store.sendableBytes(queue))
+    if state.pointee.mayWrite || mode == .attempt { sendSome(descriptor) }
+    guard state.pointee.output == .send else { return }
+    tokens.insert(token, Operation.output(descriptor).value)
+    if !watch(descriptor) { endOutput(descriptor, -errno) }
+  }
+
+  func endOutput(_ descriptor: Int32, _ result: Int32) {
+    let state = table.state(descriptor)
+    state.pointee.output = .none
+    tokens.remove(state.pointee.outputToken)
+    completions.append(state.pointee.outputToken, result)
+  }
+
+  /// Sends what the socket takes, and ends the send where its mode says so.
+  func sendSome(_ descriptor: Int32) {
+    let state = table.state(descriptor)
+    var message = msghdr()
+    message.msg_iov = vectors
+    message.msg_iovlen = gather(
+      state.pointee.outputQueue, from: Int(state.pointee.outputSent),
+      to: Int(state.pointee.outputTotal))
+    var count = 0
+    repeat {
+      count = sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+    } while count < 0 && errno == EINTR
+    if count < 0, errno != EAGAIN {
+      let code = errno
+      if code != EPIPE { state.pointee.failure = code }
+      return endOutput(descriptor, -code)
+    }
+    state.pointee.outputSent += Int32(truncatingIfNeeded: max(count, 0))
+    let sent = state.pointee.outputSent
+    let isComplete = sent == state.pointee.outputTotal
+    // A short write has filled the socket: the next edge tells of room.
+    if !isComplete { state.pointee.mayWrite = false }
+    switch state.pointee.outputMode {
+    case .attempt: return endOutput(descriptor, sent > 0 || isComplete ? sent : -EAGAIN)
+    case .some where sent > 0 || isComplete: return endOutput(descriptor, sent)
+    case .all where isComplete: return endOutput(descriptor, sent)
+    case .some, .all: break
+    }
+  }
+
+  /// Puts bytes `start` to `end` of the queue into `vectors`; returns the number of slices.
+  private func gather(_ queue: SliceQueue, from start: Int, to end: Int) -> Int {
+    var position = 0
+    var count = 0
+    store.forEach(in: queue) { slice in
+      let bytes = store.mutableBytes(slice)
+      let first = max(start - position, 0)
+      let last = min(end - position, bytes.count)
+      position += bytes.count
+      if first < last {
+        vectors[count] = iovec(
+          iov_base: bytes.baseAddress.map { $0 + first }, iov_len: last - first)
+        count += 1
+      }
+      return position < end && count < Limits.sendSlicesMax
+    }
+    return count
+  }
+
+  // MARK: Datagrams
+
+  public func sendDatagram(
+    _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
+    from source: IPAddress?, token: Token
+  ) {
+    let bytes = store.mutableBytes(slice)
+    var result = sendMessage(socket, bytes, segmentBytes, destination, source)
+    if result < 0, result != -EAGAIN, segmentBytes > 0, segmentBytes < bytes.count {
+      // The kernel or the device does not segment, or not this many: one by one.
+      result = 0
+      while Int(result) < bytes.count {
+        let end = min(bytes.count, Int(result) + segmentBytes)
+        let part = UnsafeMutableRawBufferPointer(rebasing: bytes[Int(result)..<end])
+        let sent = sendMessage(socket, part, 0, destination, source)
+        if sent < 0 {
+          if result == 0 { result = sent }
+          break
+        }
+        result += sent
+      }
+    }
+    completions.append(token, result)
+  }
+
+  private func sendMessage(
+    _ socket: Socket, _ bytes: UnsafeMutableRawBufferPointer, _ segmentBytes: Int,
+    _ destination: SocketAddress?, _ source: IPAddress?
+  ) -> Int32 {
+    withUnsafeTemporaryAllocation(byteCount: OutgoingDatagram.byteCount, alignment: 8) { memory in
+      guard let base = memory.baseAddress else { return -ENOMEM }
+      let message = OutgoingDatagram.encode(
+        bytes, segmentBytes: segmentBytes, to: destination, from: source, into: base)
+      var count = 0
+      repeat {
+        count = sendmsg(socket.descriptor, message, Int32(MSG_NOSIGNAL))
+      } while count < 0 && errno == EINTR
+      return count < 0 ? -errno : Int32(truncatingIfNeeded: count)
+    }
+  }
+}

@@ -1,0 +1,14 @@
+// The errno values that the layers above the ring look at.
+
+import Glibc
+
+/// Positive errno values; completions carry them negated.
+public enum ErrorNumber {
+  public static let noBuffers = ENOBUFS
+  public static let cancelled = ECANCELED
+  public static let wouldBlock = EAGAIN
+  public static let interrupted = EINTR
+  public static let timedOut = ETIMEDOUT
+  public static let tooManyFiles = EMFILE
+  public static let noSuchName = ENOENT
+}

@@ -1,0 +1,32 @@
+// What the process may use of the machine.
+
+import CLinuxIO
+import Glibc
+
+/// Raises the limit of open descriptors to the hard limit (RLIMIT_NOFILE); returns what it is now.
+@discardableResult
+public func raiseDescriptorLimit() -> Int {
+  var limit = rlimit()
+  let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+  guard getrlimit(resource, &limit) == 0 else { return 0 }
+  limit.rlim_cur = limit.rlim_max
+  setrlimit(resource, &limit)
+  getrlimit(resource, &limit)
+  return Int(clamping: limit.rlim_cur)
+}
+
+/// Processors this process may run on now.
+public func onlineProcessors() -> Int {
+  max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+}
+
+/// A variable of the environment, nil when unset or empty.
+public func environmentVariable(_ name: String) -> String? {
+  guard let value = getenv(name), value.pointee != 0 else { return nil }
+  return String(cString: value)
+}
+
+/// Names the calling thread for ps and perf; 15 bytes are kept (PR_SET_NAME).
+public func nameThread(_ name: String) {
+  _ = name.withCString { ri_set_thread_name($0) }
+}

@@ -1,0 +1,27 @@
+// Memory for what submissions point to: the kernel has copied it once they are submitted
+// (IORING_FEAT_SUBMIT_STABLE), so it is used again from the start with each submit.
+
+/// A bump allocator. Everything it gave out is free after `reset`.
+struct SubmitArena: ~Copyable {
+  /// 64 gathered sends of 64 slices each; a fuller one costs an extra submit.
+  static let capacity = 128 * 1024
+
+  private let base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
+  private var used = 0
+
+  init() {}
+
+  deinit { base.deallocate() }
+
+  func hasRoom(_ byteCount: Int) -> Bool { byteCount <= Self.capacity - used }
+
+  /// Uninitialised memory, aligned to 16 bytes. There must be room for `byteCount` plus 15 bytes.
+  mutating func take(_ byteCount: Int) -> UnsafeMutableRawPointer {
+    let size = (byteCount + 15) & ~15
+    precondition(size <= Self.capacity - used)
+    defer { used += size }
+    return base + used
+  }
+
+  mutating func reset() { used = 0 }
+}

@@ -1,0 +1,89 @@
+// Sending on streams: one slice by send, several gathered by sendmsg.
+
+import CLinuxIO
+import Glibc
+import RIBase
+
+extension UringRing {
+  public func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token) {
+    var operation = Operation(token: token, kind: .send, descriptor: socket.descriptor)
+    operation.mode = mode
+    operation.queue = queue
+    var slices = 0
+    store.forEach(in: queue) { slice in
+      operation.remaining += Int(slice.count)
+      slices += 1
+      return slices < Limits.sendSlicesMax
+    }
+    guard operation.remaining > 0 else { return emit(token, 0) }
+    if let slot = begin(operation) { queueSend(slot) }
+  }
+
+  /// Hands the bytes of an operation that are not sent yet to the kernel.
+  private func queueSend(_ slot: UInt32) {
+    let operation = operations[slot].pointee
+    var flags = Int32(MSG_NOSIGNAL)
+    switch operation.mode {
+    case .attempt: flags |= Int32(MSG_DONTWAIT)
+    case .some: break
+    case .all: flags |= Int32(MSG_WAITALL)
+    }
+    let vectorBytes = Limits.sendSlicesMax * MemoryLayout<iovec>.stride
+    let messageBytes = MemoryLayout<msghdr>.stride
+    let isSingle = operation.queue.sliceCount == 1
+    let entry = entry(arenaBytes: isSingle ? 0 : vectorBytes + messageBytes + 32)
+    if isSingle, let slice = store.first(of: operation.queue) {
+      let bytes = store.bytes(slice)
+      io_uring_prep_send(
+        entry, operation.descriptor, bytes.baseAddress.map { $0 + operation.done },
+        operation.remaining, flags)
+    } else {
+      let vectors = arenaBytes(vectorBytes).bindMemory(
+        to: iovec.self, capacity: Limits.sendSlicesMax)
+      let count = gather(operation, into: vectors)
+      let message = arenaBytes(messageBytes).bindMemory(to: msghdr.self, capacity: 1)
+      message.initialize(to: msghdr())
+      message.pointee.msg_iov = vectors
+      message.pointee.msg_iovlen = count
+      io_uring_prep_sendmsg(entry, operation.descriptor, message, UInt32(bitPattern: flags))
+    }
+    entry.pointee.user_data = UInt64(slot)
+  }
+
+  /// Lists what is left to send. The queue's last slice may have grown since: that is not ours.
+  private func gather(_ operation: Operation, into vectors: UnsafeMutablePointer<iovec>) -> Int {
+    var skip = operation.done
+    var left = operation.remaining
+    var count = 0
+    store.forEach(in: operation.queue) { slice in
+      let bytes = store.mutableBytes(slice)
+      if skip >= bytes.count {
+        skip -= bytes.count
+        return true
+      }
+      let part = min(left, bytes.count - skip)
+      vectors[count] = iovec(iov_base: bytes.baseAddress.map { $0 + skip }, iov_len: part)
+      skip = 0
+      left -= part
+      count += 1
+      return left > 0 && count < Limits.sendSlicesMax
+    }
+    return count
+  }
+
+  func sent(_ slot: UInt32, _ result: Int32) {
+    let operation = operations[slot]
+    if result > 0 {
+      operation.pointee.done += Int(result)
+      operation.pointee.remaining -= Int(result)
+    }
+    let (done, isCancelled) = (operation.pointee.done, operation.pointee.isCancelled)
+    guard operation.pointee.mode == .all else {
+      return finish(slot, result == -EINTR ? -EAGAIN : result)
+    }
+    let isShort = result > 0 && operation.pointee.remaining > 0
+    if (isShort || result == -EINTR) && !isCancelled { return queueSend(slot) }
+    // A cancelled one reports what it sent; a failed one fails, for the rest can never follow.
+    finish(slot, result < 0 && !(isCancelled && done > 0) ? result : Int32(clamping: done))
+  }
+}

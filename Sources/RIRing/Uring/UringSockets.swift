@@ -1,0 +1,126 @@
+// Socket calls that act at once, and the operations that set up and end connections.
+
+import CLinuxIO
+import Glibc
+import RIBase
+
+extension UringRing {
+  public func listen(
+    on address: SocketAddress, reusePort: Bool, backlog: Int
+  ) throws(RingError) -> Socket {
+    try sockets.listen(on: address, reusePort: reusePort, backlog: backlog)
+  }
+
+  public func bindDatagram(to address: SocketAddress, reusePort: Bool) throws(RingError) -> Socket {
+    try sockets.bindDatagram(to: address, reusePort: reusePort)
+  }
+
+  public func makeStreamSocket(_ family: IPAddress.Family) throws(RingError) -> Socket {
+    try sockets.makeStreamSocket(family)
+  }
+
+  public func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
+    try sockets.connectDatagram(to: address)
+  }
+
+  public func localAddress(of socket: Socket) -> SocketAddress? { sockets.localAddress(of: socket) }
+  public func peerAddress(of socket: Socket) -> SocketAddress? { sockets.peerAddress(of: socket) }
+  public func set(_ option: SocketOption, on socket: Socket) { sockets.set(option, on: socket) }
+  public func shutdownSending(_ socket: Socket) { sockets.shutdownSending(socket) }
+
+  // MARK: Accept
+
+  public func accept(on listener: Socket, token: Token) {
+    let operation = Operation(token: token, kind: .accept, descriptor: listener.descriptor)
+    if let slot = begin(operation) { queueAccept(slot) }
+  }
+
+  private func queueAccept(_ slot: UInt32) {
+    let entry = entry()
+    let descriptor = operations[slot].pointee.descriptor
+    if used.multishotAccept {
+      io_uring_prep_multishot_accept(entry, descriptor, nil, nil, sockets.acceptFlags)
+    } else {
+      io_uring_prep_accept(entry, descriptor, nil, nil, sockets.acceptFlags)
+    }
+    entry.pointee.user_data = UInt64(slot)
+  }
+
+  /// A connection that ended while it waited (ECONNABORTED) is no reason to stop.
+  func accepted(_ slot: UInt32, _ result: Int32, _ flags: UInt32) {
+    let operation = operations[slot].pointee
+    let goesOn = flags & IORING_CQE_F_MORE != 0
+    let canContinue = result >= 0 || result == -ECONNABORTED || result == -EINTR
+    guard goesOn || (canContinue && !operation.isCancelled) else { return finish(slot, result) }
+    if result >= 0 { emit(operation.token, result, more: true) }
+    if !goesOn { queueAccept(slot) }
+  }
+
+  // MARK: Connect
+
+  public func connect(_ socket: Socket, to address: SocketAddress, token: Token) {
+    let operation = Operation(token: token, kind: .single, descriptor: socket.descriptor)
+    guard let slot = begin(operation) else { return }
+    let room = SocketAddress.kernelBytesMax
+    let entry = entry(arenaBytes: room + 16)
+    let name = UnsafeMutableRawBufferPointer(start: arenaBytes(room), count: room)
+    let count = address.encode(into: name)
+    io_uring_prep_connect(
+      entry, socket.descriptor, name.baseAddress?.assumingMemoryBound(to: sockaddr.self), count)
+    entry.pointee.user_data = UInt64(slot)
+  }
+
+  // MARK: Timeout
+
+  public func timeout(at deadline: Instant, token: Token) {
+    guard let slot = begin(Operation(token: token, kind: .timeout, descriptor: -1)) else { return }
+    let bytes = MemoryLayout<__kernel_timespec>.size
+    let entry = entry(arenaBytes: bytes + 16)
+    let time = arenaBytes(bytes).bindMemory(to: __kernel_timespec.self, capacity: 1)
+    time.initialize(
+      to: __kernel_timespec(
+        tv_sec: Int64(deadline.nanoseconds / 1_000_000_000),
+        tv_nsec: Int64(deadline.nanoseconds % 1_000_000_000)))
+    io_uring_prep_timeout(entry, time, 0, IORING_TIMEOUT_ABS)
+    entry.pointee.user_data = UInt64(slot)
+  }
+
+  // MARK: Cancel and close
+
+  public func cancel(_ token: Token) {
+    if let slot = operations.find(token) { cancel(slot) } else { cancelResolve(token) }
+  }
+
+  private func cancel(_ slot: UInt32) {
+    operations[slot].pointee.isCancelled = true
+    let entry = entry()
+    io_uring_prep_cancel64(entry, UInt64(slot), 0)
+    entry.pointee.user_data = UserData.ignored
+  }
+
+  public func close(_ socket: Socket, mode: CloseMode, token: Token) {
+    let state = descriptors[socket.descriptor]
+    precondition(!state.pointee.isClosing, "socket closed twice")
+    state.pointee.isClosing = true
+    state.pointee.closeMode = mode
+    state.pointee.closeToken = token
+    var slot = state.pointee.firstOperation
+    guard slot != OperationTable.none else { return closeDescriptor(socket.descriptor) }
+    while slot != OperationTable.none {
+      cancel(slot)
+      slot = operations[slot].pointee.next
+    }
+  }
+
+  /// Closes a descriptor on which nothing is pending. Its number may come back at once.
+  func closeDescriptor(_ descriptor: Int32) {
+    let state = descriptors[descriptor]
+    let (mode, token) = (state.pointee.closeMode, state.pointee.closeToken)
+    state.pointee = DescriptorState()
+    if mode == .reset { sockets.resetOnClose(Socket(descriptor: descriptor)) }
+    guard let slot = begin(Operation(token: token, kind: .single, descriptor: -1)) else { return }
+    let entry = entry()
+    io_uring_prep_close(entry, descriptor)
+    entry.pointee.user_data = UInt64(slot)
+  }
+}

@@ -1,0 +1,244 @@
+// A tunnel made of frames over one ordered, reliable byte stream (a TLS link's plaintext): SPEC 2.
+// This file: what it holds, and the verbs. Its input and its output are the two files beside it.
+//
+//   receive ─▶ decoder ─▶ stream table ─▶ windows ─▶ pollEvent          FramedTunnelInput.swift
+//   send, finish, … ─▶ stream queues ─▶ scheduler ─▶ pollFrames         FramedTunnelOutput.swift
+
+import RIBase
+import RIWire
+
+/// One end of a tunnel. Sans-I/O: plaintext and verbs go in, events and frames are polled out.
+///
+/// Use: `receive` plaintext and call `pollEvent` until nil; call `pollFrames` whenever `hasOutput`,
+/// and `pollEvent` again afterwards, as sending makes room and closes streams. Verbs on a stream
+/// that is dead do nothing.
+///
+/// Ownership: slices sent are taken over, slices in events are lent; `end` returns all that is held
+/// and must be called before the tunnel is dropped. Cost: O(1) a frame, no allocation once its
+/// tables have grown to the largest number of streams. Not safe for use by two threads.
+public final class FramedTunnel {
+  public let role: TunnelRole
+  let store: BufferStore
+  let windows: WindowLimits
+  let streams: Slab<StreamState>
+  var table: StreamTable
+  var decoder: FrameDecoder
+
+  var scheduler = Scheduler()
+  /// Streams with a CLOSE or credit to send.
+  var controlStreams = StreamList(.control)
+  /// Streams with `.closed` or `.room` to tell.
+  var eventStreams = StreamList(.event)
+  var controlQueue = ControlQueue()
+  var configOutput = ConfigOutput()
+
+  /// The stream whose last event was just told: its slot is free from the next `pollEvent` on.
+  var departed = SlotID.none
+  var nextStreamID: UInt32 = 1
+  var isEnded = false
+
+  /// Streams that count for the windows: opened, and neither closed nor reset.
+  public internal(set) var activeStreams = 0
+  /// Payload bytes that wait for credit or their turn.
+  public internal(set) var queuedBytes = 0
+  public internal(set) var counters = TunnelCounters()
+
+  /// `windows` are the protocol's but for tests; `seed` spreads the peer's choice of ids (random in
+  /// production).
+  public init(
+    role: TunnelRole, store: BufferStore, now: Instant, windows: WindowLimits = .standard,
+    streamsMax: Int = Limits.streamsPerTunnelMax, seed: UInt64 = 0
+  ) {
+    self.role = role
+    self.store = store
+    self.windows = windows
+    streams = Slab(capacity: streamsMax)
+    table = StreamTable(seed: seed)
+    decoder = FrameDecoder(sender: role.peer)
+  }
+
+  deinit { assert(queuedBytes == 0, "a tunnel was dropped without end()") }
+
+  // MARK: Verbs
+
+  /// Edge: opens a stream with its PROXY v1 line, at most 107 bytes. Returns nil when the tunnel
+  /// has no place for one more: the client is to be refused.
+  public func open(
+    header: UnsafeRawBufferPointer, owner: SlotID, now: Instant
+  ) -> StreamRef? {
+    precondition(role == .edge && header.count <= Limits.openPayloadBytesMax)
+    guard !isEnded, streams.count < streams.capacity else { return nil }
+    // SPEC 2.2: ids start at 1 and are not used again before the number space wraps.
+    while nextStreamID == 0 || table.find(nextStreamID) != nil { nextStreamID &+= 1 }
+    let id = nextStreamID
+    guard controlQueue.append(.open, stream: id, payload: header),
+      let slot = insert(id, owner: owner)
+    else { return nil }
+    nextStreamID &+= 1
+    return StreamRef(slot: slot)
+  }
+
+  /// Hub: binds the local connection of a stream just opened.
+  public func accept(_ stream: StreamRef, owner: SlotID) {
+    guard isLive(stream.slot) else { return }
+    streams[stream.slot].owner = owner
+  }
+
+  /// The local connection of a stream, or `.none` when the stream is gone.
+  public func owner(of stream: StreamRef) -> SlotID {
+    streams.contains(stream.slot) ? streams[stream.slot].owner : .none
+  }
+
+  /// Queues data and takes over its reference. A dead or finished stream's is released.
+  public func send(_ slice: Slice, on stream: StreamRef) {
+    let slot = stream.slot
+    guard slice.count > 0, isLive(slot), streams[slot].sending == .open else {
+      store.release(slice)
+      return
+    }
+    store.append(slice, to: &streams[slot].queue)
+    queuedBytes += Int(slice.count)
+    if streams[slot].isReady { scheduler.enqueue(slot, in: streams) }
+  }
+
+  /// Ends our direction behind the data already queued.
+  public func finish(_ stream: StreamRef) {
+    let slot = stream.slot
+    guard isLive(slot), streams[slot].sending == .open else { return }
+    streams[slot].sending = .finishing
+    if streams[slot].isCloseDue { controlStreams.append(slot, in: streams) }
+  }
+
+  /// Ends the stream at once in both directions and drops its queued data. It is dead.
+  public func reset(_ stream: StreamRef) {
+    let slot = stream.slot
+    guard streams.contains(slot) else { return }
+    switch streams[slot].phase {
+    case .live: beginReset(slot)
+    case .resetting: break
+    case .closed:
+      // Its last event is not told yet, and now never will be.
+      guard slot != departed else { return }
+      eventStreams.remove(slot, in: streams)
+      streams.remove(slot)
+    }
+  }
+
+  /// Reports bytes of `.data` events as written to the local socket, so that credit may return.
+  public func consumed(_ bytes: Int, on stream: StreamRef) {
+    let slot = stream.slot
+    guard isLive(slot) else { return }
+    streams[slot].receiveWindow.consumed(bytes)
+    if creditDue(slot) > 0 { controlStreams.append(slot, in: streams) }
+  }
+
+  /// How many bytes are worth reading from the local socket now: what credit and
+  /// `Limits.streamQueueBytes` leave beyond what is queued. 0 or less means none, and that `.room`
+  /// will tell when there is some.
+  public func sendRoom(_ stream: StreamRef) -> Int {
+    guard isLive(stream.slot) else { return 0 }
+    let room = streams[stream.slot].roomBytes
+    if room <= 0 { streams[stream.slot].roomWanted = true }
+    return room
+  }
+
+  /// Hub: queues a PING with at most 64 bytes; dropped and counted when too much waits already.
+  public func sendPing(_ payload: UnsafeRawBufferPointer) {
+    precondition(role == .hub && payload.count <= Limits.pingPayloadBytesMax)
+    guard !isEnded else { return }
+    if !controlQueue.append(.ping, stream: 0, payload: payload) { counters.probesDropped &+= 1 }
+  }
+
+  /// Edge: queues the answer to a PING, its payload; dropped and counted when
+  /// `Limits.pongsQueuedMax` wait already.
+  public func sendPong(_ payload: UnsafeRawBufferPointer) {
+    precondition(role == .edge && payload.count <= Limits.pingPayloadBytesMax)
+    guard !isEnded else { return }
+    guard controlQueue.pongCount < Limits.pongsQueuedMax,
+      controlQueue.append(.pong, stream: 0, payload: payload)
+    else {
+      counters.probesDropped &+= 1
+      return
+    }
+  }
+
+  /// Hub: queues a CONFIG, which replaces one that waits. At most `Limits.configPayloadBytesMax`.
+  public func sendConfig(_ payload: [UInt8]) {
+    precondition(role == .hub && payload.count <= Limits.configPayloadBytesMax)
+    if !isEnded { configOutput.replace(with: payload) }
+  }
+
+  /// Ends the tunnel: releases everything queued and forgets all streams without an event.
+  public func end() {
+    isEnded = true
+    for index in 0..<streams.slotsEverUsed {
+      guard let slot = streams.id(at: index) else { continue }
+      dropQueue(slot)
+      streams.remove(slot)
+    }
+    table = StreamTable(seed: 0)
+    scheduler = Scheduler()
+    controlStreams = StreamList(.control)
+    eventStreams = StreamList(.event)
+    controlQueue = ControlQueue()
+    configOutput = ConfigOutput()
+    activeStreams = 0
+  }
+
+  // MARK: Streams
+
+  @inline(__always)
+  func isLive(_ slot: SlotID) -> Bool {
+    streams.contains(slot) && streams[slot].phase == .live
+  }
+
+  /// Takes a slot for a new stream; nil when there is none left.
+  func insert(_ id: UInt32, owner: SlotID) -> SlotID? {
+    let state = StreamState(
+      id: id, owner: owner, windows: windows, activeStreams: activeStreams + 1)
+    guard let slot = streams.insert(state) else { return nil }
+    table.insert(id, slot)
+    activeStreams += 1
+    counters.streamsOpened &+= 1
+    return slot
+  }
+
+  /// Makes a live stream wait for nothing but its CLOSE 0x01. It keeps its id until that is sent:
+  /// the bound on streams is one on resets waiting, too.
+  func beginReset(_ slot: SlotID) {
+    dropQueue(slot)
+    scheduler.remove(slot, in: streams)
+    eventStreams.remove(slot, in: streams)
+    controlStreams.append(slot, in: streams)
+    streams[slot].phase = .resetting
+    activeStreams -= 1
+  }
+
+  /// Takes a live stream, of which the peer needs to hear no more, out of everything but its slot.
+  func retire(_ slot: SlotID) {
+    dropQueue(slot)
+    scheduler.remove(slot, in: streams)
+    controlStreams.remove(slot, in: streams)
+    eventStreams.remove(slot, in: streams)
+    table.remove(streams[slot].id)
+    streams[slot].phase = .closed
+    activeStreams -= 1
+  }
+
+  /// The credit to return to the peer now.
+  func creditDue(_ slot: SlotID) -> Int {
+    guard streams[slot].receiving == .open else { return 0 }
+    let target = windows.window(activeStreams: activeStreams)
+    return streams[slot].receiveWindow.creditDue(target: target)
+  }
+
+  /// Has `.room` told if it is due.
+  func noteRoom(_ slot: SlotID) {
+    if streams[slot].isRoomDue { eventStreams.append(slot, in: streams) }
+  }
+
+  private func dropQueue(_ slot: SlotID) {
+    queuedBytes -= Int(streams[slot].queue.byteCount)
+    store.removeAll(from: &streams[slot].queue)
+  }
+}

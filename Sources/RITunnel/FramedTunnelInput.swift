@@ -1,0 +1,182 @@
+// The inbound half: plaintext in, events out.
+
+import RIBase
+import RIWire
+
+extension FramedTunnel {
+  /// Gives the tunnel the next plaintext, once `pollEvent` has returned nil for the former. The
+  /// slice's buffer must be held until `pollEvent` returns nil again.
+  public func receive(_ plaintext: Slice) {
+    if !isEnded { decoder.receive(plaintext) }
+  }
+
+  /// The payload of the last opened, config, ping, pong or hello event; valid until the next
+  /// `pollEvent` or `receive`.
+  public var payload: UnsafeRawBufferPointer { decoder.controlPayload }
+
+  /// Frames of unknown type that were passed over.
+  public var skippedFrames: UInt64 { decoder.skippedFrames }
+
+  /// The next event, or nil when all input is used up and there is nothing to tell.
+  public func pollEvent(now: Instant) -> TunnelEvent? {
+    bury()
+    guard !isEnded else { return nil }
+    if let event = pollStreamEvent() { return event }
+    while let decoded = decoder.poll(store: store) {
+      switch decoded {
+      case .data(let id, let slice):
+        if let event = receiveData(id, slice) { return event }
+      case .control(let type, let id):
+        counters.controlFramesReceived &+= 1
+        if let event = receiveControl(type, id) { return event }
+      case .malformed(let error):
+        return fail(.malformed(error))
+      }
+    }
+    return pollStreamEvent()
+  }
+
+  // MARK: Frames
+
+  private func receiveData(_ id: UInt32, _ slice: Slice) -> TunnelEvent? {
+    counters.dataBytesReceived &+= UInt64(slice.count)
+    guard let slot = liveStream(id) else { return nil }
+    // SPEC 2.2: DATA after CLOSE, in either direction, resets that stream.
+    guard streams[slot].receiving == .open else {
+      counters.dataAfterClose &+= 1
+      beginReset(slot)
+      return .reset(StreamRef(slot: slot))
+    }
+    // SPEC 2.4: so does more than was ever granted.
+    guard streams[slot].receiveWindow.received(Int(slice.count), limits: windows) else {
+      counters.creditOverdrawn &+= 1
+      beginReset(slot)
+      return .reset(StreamRef(slot: slot))
+    }
+    return .data(StreamRef(slot: slot), slice)
+  }
+
+  /// Type and direction are right: the decoder checked them.
+  private func receiveControl(_ type: FrameType, _ id: UInt32) -> TunnelEvent? {
+    switch type {
+    case .open: return receiveOpen(id)
+    case .close, .closeBack: return receiveClose(id, isReset: !decoder.controlPayload.isEmpty)
+    case .windowUpdate, .windowUpdateBack:
+      receiveCredit(id)
+      return nil
+    case .config: return .config
+    case .ping: return .ping
+    case .pong: return .pong
+    case .hello: return .hello
+    case .udpOpen: return refuseSession(id)
+    case .udpData, .udpDataBack, .udpClose:
+      // There are no sessions yet, so this one is unknown: dropped silently.
+      counters.framesDropped &+= 1
+      return nil
+    case .data, .dataBack: preconditionFailure("DATA is no control frame")
+    }
+  }
+
+  private func receiveOpen(_ id: UInt32) -> TunnelEvent? {
+    guard table.find(id) == nil else { return fail(.malformed(.duplicateOpen(stream: id))) }
+    if let slot = insert(id, owner: .none) { return .opened(StreamRef(slot: slot)) }
+    counters.streamsRefused &+= 1
+    return withResetPayload { reset in
+      controlQueue.append(.closeBack, stream: id, payload: reset) ? nil : fail(.refusalsUnread)
+    }
+  }
+
+  private func receiveClose(_ id: UInt32, isReset: Bool) -> TunnelEvent? {
+    guard let slot = table.find(id) else {
+      counters.framesDropped &+= 1
+      return nil
+    }
+    guard streams[slot].phase == .live else {
+      // Both ends reset at once: nobody is left to hear of ours.
+      if isReset { forget(slot) }
+      return nil
+    }
+    if isReset {
+      retire(slot)
+      departed = slot
+      return .reset(StreamRef(slot: slot))
+    }
+    guard streams[slot].receiving == .open else { return nil }
+    streams[slot].receiving = .finished
+    if streams[slot].sending == .finished { close(slot) }
+    return .finished(StreamRef(slot: slot))
+  }
+
+  private func receiveCredit(_ id: UInt32) {
+    let bytes = decoder.controlPayload.reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    guard let slot = liveStream(id) else { return }
+    streams[slot].sendWindow.credited(bytes)
+    if streams[slot].isReady { scheduler.enqueue(slot, in: streams) }
+    noteRoom(slot)
+  }
+
+  /// UDP sessions are refused. A refusal that finds its queue half full is dropped: the session
+  /// ends by its time-out, and room is left for what streams need.
+  private func refuseSession(_ id: UInt32) -> TunnelEvent? {
+    guard table.find(id) == nil else { return fail(.malformed(.duplicateOpen(stream: id))) }
+    let none = UnsafeRawBufferPointer(start: nil, count: 0)
+    if !controlQueue.append(
+      .udpClose, stream: id, payload: none, limit: Limits.controlQueueBytes / 2)
+    {
+      counters.framesDropped &+= 1
+    }
+    return nil
+  }
+
+  // MARK: Streams
+
+  /// The stream that a frame is for; nil, and the frame counted as dropped, when it is no more.
+  private func liveStream(_ id: UInt32) -> SlotID? {
+    guard let slot = table.find(id), streams[slot].phase == .live else {
+      counters.framesDropped &+= 1
+      return nil
+    }
+    return slot
+  }
+
+  /// Both directions have ended.
+  func close(_ slot: SlotID) {
+    retire(slot)
+    eventStreams.append(slot, in: streams)
+  }
+
+  /// Frees a stream whose reset waits to be sent, or was.
+  func forget(_ slot: SlotID) {
+    controlStreams.remove(slot, in: streams)
+    table.remove(streams[slot].id)
+    streams.remove(slot)
+  }
+
+  private func pollStreamEvent() -> TunnelEvent? {
+    while eventStreams.first != .none {
+      let slot = eventStreams.first
+      eventStreams.remove(slot, in: streams)
+      if streams[slot].phase == .closed {
+        departed = slot
+        return .closed(StreamRef(slot: slot))
+      }
+      if streams[slot].isRoomDue {
+        streams[slot].roomWanted = false
+        return .room(StreamRef(slot: slot))
+      }
+    }
+    return nil
+  }
+
+  /// Frees the slot of the stream whose last event was told.
+  private func bury() {
+    guard departed != .none else { return }
+    streams.remove(departed)
+    departed = .none
+  }
+
+  private func fail(_ error: TunnelError) -> TunnelEvent {
+    isEnded = true
+    return .ended(error)
+  }
+}

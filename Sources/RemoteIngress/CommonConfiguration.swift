@@ -1,0 +1,110 @@
+// What the configurations of hub and edge have in common.
+
+import RIBase
+import RIControl
+
+/// From which level on messages are logged.
+public enum LogLevel: String, CaseIterable, Sendable {
+  case trace, debug, info, notice, warning, error, critical
+}
+
+public enum LogFormat: String, CaseIterable, Sendable { case text, json }
+
+/// The admin HTTP interface.
+public struct AdminConfiguration: Equatable, Sendable {
+  /// `host:port`
+  public var listen: String
+  /// Asked of every request; a must on an address other than loopback.
+  public var token: TextSource?
+
+  public init(listen: String, token: TextSource? = nil) {
+    self.listen = listen
+    self.token = token
+  }
+}
+
+/// The keys that mean the same on both sides (SPEC 6).
+public protocol CommonConfiguration: Equatable, Sendable {
+  associatedtype Settings: EngineSettings
+
+  /// 1 to 1,024 engine threads; nil: one per core.
+  var shards: Int? { get set }
+  var memoryBudgetMB: Int { get set }
+  var udpIdleSeconds: Int { get set }
+  var udpSessionsMax: Int { get set }
+  var drainSeconds: Int { get set }
+  var admin: AdminConfiguration? { get set }
+  /// nil: nothing is remembered over a restart.
+  var stateDir: String? { get set }
+  var logLevel: LogLevel { get set }
+  var logFormat: LogFormat { get set }
+
+  /// Reads the files that are named and checks how the keys fit together.
+  func settings() throws(ConfigurationError) -> Settings
+  /// What is set and cannot do what it says: one line each.
+  var warnings: [String] { get }
+}
+
+/// A configuration that can be read by a table of its keys.
+protocol ReadableConfiguration: CommonConfiguration {
+  init()
+  static var schema: Schema<Self> { get }
+}
+
+extension CommonConfiguration {
+  func applyCommon(to settings: inout some EngineSettings) {
+    settings.shards = shards
+    settings.memoryBudgetBytes = memoryBudgetMB * 1024 * 1024
+    settings.udpIdleSeconds = udpIdleSeconds
+    settings.udpSessionsMax = udpSessionsMax
+    settings.drainSeconds = drainSeconds
+    settings.stateDirectory = stateDir
+  }
+
+  /// What is set in `admin` must be safe to serve.
+  func checkAdmin() throws(ConfigurationError) {
+    guard let admin else { return }
+    guard let endpoint = Endpoint(admin.listen) else {
+      throw ConfigurationError(key: "admin.listen", reason: "must be a host and a port")
+    }
+    if let token = admin.token {
+      let text = try token.text(for: "admin.token")
+      guard !text.isEmpty else {
+        throw ConfigurationError(key: "admin.tokenFile", reason: "holds no token")
+      }
+    } else if !isLoopback(endpoint.host) {
+      throw ConfigurationError(
+        key: "admin.listen",
+        reason: "\(endpoint.host) is not loopback: admin.token or admin.tokenFile must be given")
+    }
+  }
+
+  var commonWarnings: [String] {
+    admin == nil ? [] : ["admin has no effect in this version"]
+  }
+
+  static func commonFields(adminListen: String) -> [Field<Self>] {
+    [
+      Field("shards", \.shards, .count(1...1_024), "engine threads; default one per core"),
+      Field("memoryBudgetMB", \.memoryBudgetMB, .count(16...1_048_576), "for stalled streams"),
+      Field("udpIdleSeconds", \.udpIdleSeconds, .count(1...86_400), "end of a silent UDP session"),
+      Field("udpSessionsMax", \.udpSessionsMax, .count(1...1_048_576), "UDP sessions at once"),
+      Field("drainSeconds", \.drainSeconds, .count(0...86_400), "for live streams at a stop"),
+      Field(
+        "admin", \.admin, empty: AdminConfiguration(listen: adminListen),
+        Schema([
+          Field("listen", \.listen, .endpoint, "admin HTTP; default \(adminListen)"),
+          Field("token", \.token, .text, excludes: ["tokenFile"], "bearer token of the admin HTTP"),
+          Field("tokenFile", \.token, .file, "file that holds it"),
+        ])),
+      Field("stateDir", \.stateDir, .path, "where certificates and pins are kept"),
+      Field("logLevel", \.logLevel, .choice, "least important messages to log"),
+      Field("logFormat", \.logFormat, .choice, "form of the log"),
+    ]
+  }
+}
+
+private func isLoopback(_ host: String) -> Bool {
+  guard let address = IPAddress(parsing: host) else { return host == "localhost" }
+  return address == .loopbackV6 || address.family == .v4 && address.v4 >> 24 == 127
+}

@@ -1,0 +1,181 @@
+// Tables of configuration keys: what a file may hold, and from which the flags, the variables and
+// the help text follow.
+
+/// How far down in a configuration a value stands, as in `allowedEdges[0].secret`.
+struct Place: Sendable {
+  var path = ""
+
+  func member(_ key: String) -> Place { Place(path: path.isEmpty ? key : "\(path).\(key)") }
+
+  func element(_ index: Int) -> Place { Place(path: "\(path)[\(index)]") }
+
+  func error(_ reason: String, at origin: ConfigurationOrigin) -> ConfigurationError {
+    ConfigurationError(origin: origin, key: path, reason: reason)
+  }
+}
+
+/// How the values of one type are written.
+struct ValueKind<Value> {
+  /// What help calls such a value, as in `PORT`.
+  var name: String
+  /// A flag of this kind needs no value.
+  var isSwitch = false
+  var isSecret = false
+  var parse: (SourceNode, Place) throws(ConfigurationError) -> Value
+}
+
+/// A key that can be given as one text: a flag and a variable.
+struct FlatKey {
+  /// `tls`, `certFile`.
+  var path: [String]
+  var valueName: String
+  var isSwitch: Bool
+  var isSecret: Bool
+  var help: String
+
+  /// `--tls-cert-file`
+  var flag: String { "--" + words.joined(separator: "-") }
+  /// `REMOTEINGRESS_TLS_CERT_FILE`
+  var variable: String {
+    FlatKey.variablePrefix + words.map { $0.uppercased() }.joined(separator: "_")
+  }
+
+  static let variablePrefix = "REMOTEINGRESS_"
+
+  /// The words of a key in camel case: `memoryBudgetMB` has three.
+  private var words: [String] {
+    path.flatMap { part in
+      var words = [""]
+      var followsLowercase = false
+      for character in part {
+        if character.isUppercase, followsLowercase { words.append("") }
+        words[words.count - 1] += character.lowercased()
+        followsLowercase = character.isLowercase
+      }
+      return words
+    }
+  }
+}
+
+/// One key of a mapping.
+struct Field<Root> {
+  var key: String
+  var flatKeys: [FlatKey]
+  /// Keys that say the same and may not stand beside this one.
+  var excludes: [String] = []
+  var read: (inout Root, SourceNode, Place) throws(ConfigurationError) -> Void
+}
+
+extension Field {
+  /// A key whose value goes through `store`.
+  init<Value>(
+    _ key: String, _ kind: ValueKind<Value>, excludes: [String] = [], help: String,
+    store: @escaping (inout Root, Value) -> Void
+  ) {
+    self.init(
+      key: key,
+      flatKeys: [
+        FlatKey(
+          path: [key], valueName: kind.name, isSwitch: kind.isSwitch,
+          isSecret: kind.isSecret, help: help)
+      ],
+      excludes: excludes
+    ) { root, node, place throws(ConfigurationError) in
+      store(&root, try kind.parse(node, place))
+    }
+  }
+
+  init<Value>(
+    _ key: String, _ property: WritableKeyPath<Root, Value>, _ kind: ValueKind<Value>,
+    excludes: [String] = [], _ help: String
+  ) {
+    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
+  }
+
+  init<Value>(
+    _ key: String, _ property: WritableKeyPath<Root, Value?>, _ kind: ValueKind<Value>,
+    excludes: [String] = [], _ help: String
+  ) {
+    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
+  }
+
+  /// A key that holds a mapping; later sources change single members of it.
+  init<Value>(
+    _ key: String, _ property: WritableKeyPath<Root, Value?>, empty: Value, _ schema: Schema<Value>
+  ) {
+    let flatKeys = schema.flatKeys.map {
+      FlatKey(
+        path: [key] + $0.path, valueName: $0.valueName, isSwitch: $0.isSwitch,
+        isSecret: $0.isSecret, help: $0.help)
+    }
+    self.init(key: key, flatKeys: flatKeys) { root, node, place throws(ConfigurationError) in
+      var value = root[keyPath: property] ?? empty
+      try schema.read(node, into: &value, at: place)
+      root[keyPath: property] = value
+    }
+  }
+
+  /// A key that only a file can give: a list or a free mapping.
+  init<Value>(
+    fileOnly key: String, _ property: WritableKeyPath<Root, Value>, _ kind: ValueKind<Value>
+  ) {
+    self.init(key: key, flatKeys: []) { root, node, place throws(ConfigurationError) in
+      root[keyPath: property] = try kind.parse(node, place)
+    }
+  }
+}
+
+/// The keys of one mapping, in the order in which they are read.
+struct Schema<Root> {
+  var fields: [Field<Root>]
+
+  init(_ fields: [Field<Root>]) { self.fields = fields }
+
+  var flatKeys: [FlatKey] { fields.flatMap(\.flatKeys) }
+
+  /// Sets in `root` what the mapping gives; unknown keys and contradictions are errors.
+  func read(
+    _ node: SourceNode, into root: inout Root, at place: Place
+  ) throws(ConfigurationError) {
+    guard case .mapping(let members) = node.content else {
+      throw place.error("must be a mapping of keys to values", at: node.origin)
+    }
+    let known = fields.map(\.key)
+    for member in members where !known.contains(member.key) {
+      let nearest = nearestName(to: member.key, in: known)
+      let reason = "unknown key" + (nearest.map { "; the nearest known one is \($0)" } ?? "")
+      throw place.member(printable(member.key)).error(reason, at: member.origin)
+    }
+    for field in fields {
+      guard let member = members.first(where: { $0.key == field.key }) else { continue }
+      if let other = members.first(where: { field.excludes.contains($0.key) }) {
+        throw place.member(field.key).error(
+          "\(other.origin.name ?? other.key) is given too: one of them has to go",
+          at: member.origin)
+      }
+      try field.read(&root, member.value, place.member(field.key))
+    }
+  }
+}
+
+/// The name that takes the fewest edits to become `name`, whatever the case of its letters.
+func nearestName(to name: String, in known: [String]) -> String? {
+  let target = Array(name.lowercased().prefix(64))
+  return known.min { editDistance(target, $0) < editDistance(target, $1) }
+}
+
+/// Insertions, deletions and replacements between two texts (Levenshtein).
+private func editDistance(_ a: [Character], _ text: String) -> Int {
+  let b = Array(text.lowercased())
+  var row = Array(0...b.count)
+  for i in a.indices {
+    var diagonal = row[0]
+    row[0] = i + 1
+    for j in b.indices {
+      let replaced = diagonal + (a[i] == b[j] ? 0 : 1)
+      diagonal = row[j + 1]
+      row[j + 1] = min(replaced, row[j] + 1, row[j + 1] + 1)
+    }
+  }
+  return row[b.count]
+}

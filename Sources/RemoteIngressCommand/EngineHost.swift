@@ -1,0 +1,118 @@
+// The process around an engine: signals in, log lines out, the exit code at the end.
+
+import Dispatch
+import Glibc
+import Logging
+import RIBase
+import RIControl
+import RIEngine
+import RemoteIngress
+
+enum EngineHost {
+  enum Role {
+    case hub(HubSettings)
+    case edge(EdgeSettings)
+  }
+
+  /// Runs until the process is told to stop. `source` loads the configuration again.
+  ///
+  /// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads a hub's allowed edges.
+  static func run(_ role: Role, source: ConfigurationSource) throws {
+    let signals = blockSignals()
+    let logger = Logger(label: "remoteingress")
+    let engine = try start(role, logger)
+    let drainSeconds: Int
+    switch role {
+    case .hub(let settings): drainSeconds = settings.drainSeconds
+    case .edge(let settings): drainSeconds = settings.drainSeconds
+    }
+    DispatchQueue(label: "engine.end").async {
+      engine.waitUntilStopped()
+      logger.info("stopped")
+      exit(0)
+    }
+    var isDraining = false
+    while true {
+      switch nextSignal(of: signals) {
+      case SIGHUP: reload(role, engine, source, logger)
+      case _ where isDraining: exit(0)
+      default:
+        isDraining = true
+        logger.info("draining: no new streams, live ones have \(drainSeconds) s")
+        engine.drain(for: .seconds(Int64(drainSeconds)))
+      }
+    }
+  }
+
+  private static func start(_ role: Role, _ logger: Logger) throws -> Engine {
+    let report: Engine.Report = { $0.log(to: logger) }
+    do {
+      return switch role {
+      case .hub(let settings): try Engine(hub: settings, report: report)
+      case .edge(let settings): try Engine(edge: settings, report: report)
+      }
+    } catch {
+      throw CommandFailure(reason: "\(error)")
+    }
+  }
+
+  /// A bad file is refused whole and changes nothing.
+  private static func reload(
+    _ role: Role, _ engine: Engine, _ source: ConfigurationSource, _ logger: Logger
+  ) {
+    guard case .hub = role else {
+      logger.warning("SIGHUP: an edge has nothing to reload")
+      return
+    }
+    do {
+      let settings = try source.hub().settings
+      engine.updateAllowedEdges(settings.allowedEdges)
+      logger.info("reloaded: \(settings.allowedEdges.count) allowed edges")
+    } catch {
+      logger.error("not reloaded: \(error)")
+    }
+  }
+
+  // MARK: Signals
+
+  /// Blocks what `run` waits for, in this thread and all it starts.
+  private static func blockSignals() -> sigset_t {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    return signals
+  }
+
+  private static func nextSignal(of signals: sigset_t) -> Int32 {
+    var signals = signals
+    var signal: Int32 = 0
+    while sigwait(&signals, &signal) != 0 {}
+    return signal
+  }
+}
+
+extension EngineEvent {
+  /// The event as a line of the log.
+  func log(to logger: Logger) {
+    switch self {
+    case .note(let text): logger.info("\(text)")
+    case .warning(let text): logger.warning("\(text)")
+    case .hubReady(let address): logger.info("hub ready on \(address)")
+    case .edgeConnected(let id, let address): logger.info("edge \(id) connected from \(address)")
+    case .edgeDisconnected(let id, let address, let reason):
+      logger.info("edge \(id) disconnected from \(address): \(reason)")
+    case .edgeRefused(let address, let reason): logger.info("refused \(address): \(reason)")
+    case .tunnelUp(let hub, let cipher): logger.info("tunnel up to \(hub), \(cipher)")
+    case .tunnelDown(let reason, let retryAfter):
+      let milliseconds = retryAfter.nanoseconds / 1_000_000
+      logger.warning("no tunnel: \(reason); next attempt in \(milliseconds) ms")
+    case .hubTrustedOnFirstUse(let pin):
+      logger.warning("the hub is trusted at first use: \(pin)")
+    case .listening(let address): logger.info("listening tcp \(address)")
+    case .listenFailed(let address, let error):
+      logger.warning("cannot listen on tcp \(address): \(error)")
+    case .listenerClosed(let port): logger.info("closed tcp \(port)")
+    }
+  }
+}

@@ -1,0 +1,77 @@
+// `hub` and `edge`: the configuration is read and checked, then the engine runs until told to stop.
+
+import ArgumentParser
+import Glibc
+import Logging
+import RIControl
+import RemoteIngress
+
+/// The arguments of `hub` and `edge`. All flags but `--config` follow from the table of keys, which
+/// is why the parser hands them on unread.
+struct RunArguments: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("A YAML or JSON file.", valueName: "file"))
+  var config: String?
+
+  @Argument(
+    parsing: .allUnrecognized,
+    help: ArgumentHelp("Keys of the configuration, as listed above.", valueName: "flags"))
+  var flags: [String] = []
+
+  var source: ConfigurationSource {
+    ConfigurationSource(file: config, environment: environmentVariables(), flags: flags)
+  }
+}
+
+struct HubCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "hub", abstract: "Run a hub.", discussion: HubConfiguration.flagHelp)
+
+  @OptionGroup var arguments: RunArguments
+
+  func run() throws {
+    let source = arguments.source
+    let loaded = try source.hub()
+    startLogging(loaded.configuration, warnings: loaded.warnings)
+    try EngineHost.run(.hub(loaded.settings), source: source)
+  }
+}
+
+struct EdgeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "edge", abstract: "Run an edge.", discussion: EdgeConfiguration.flagHelp)
+
+  @OptionGroup var arguments: RunArguments
+
+  func run() throws {
+    let source = arguments.source
+    let loaded = try source.edge()
+    startLogging(loaded.configuration, warnings: loaded.warnings)
+    try EngineHost.run(.edge(loaded.settings), source: source)
+  }
+}
+
+/// Sends all logs of the process to standard error.
+private func startLogging(_ configuration: some CommonConfiguration, warnings: [String]) {
+  let level = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
+  let format = configuration.logFormat
+  LoggingSystem.bootstrap { label in
+    LineLogHandler(label: label, format: format, logLevel: level)
+  }
+  let logger = Logger(label: "remoteingress")
+  for warning in warnings { logger.warning("\(warning)") }
+}
+
+private func environmentVariables() -> [String: String] {
+  var variables: [String: String] = [:]
+  // SAFETY: environ is a null-terminated array of C strings; no other thread runs yet that could
+  // change it.
+  var next = environ
+  while let entry = next.pointee {
+    let text = String(cString: entry)
+    if let equals = text.firstIndex(of: "=") {
+      variables[String(text[..<equals])] = String(text[text.index(after: equals)...])
+    }
+    next += 1
+  }
+  return variables
+}

@@ -1,0 +1,182 @@
+// Contract: UDP.
+
+import Glibc
+import RIBase
+import Testing
+
+@testable import RIRing
+
+@Suite struct ConformanceDatagrams {
+  /// Receives until `bytes` payload bytes in `count` pieces or more have come.
+  private func collect(
+    _ driver: RingDriver, _ socket: Socket, _ token: Token, until done: ([Datagram]) -> Bool
+  ) throws -> [(datagram: Datagram, payload: [UInt8])] {
+    var result: [(Datagram, [UInt8])] = []
+    var read = 0
+    let complete = driver.run {
+      let completions = driver.all(token).filter { $0.slice != nil }
+      for completion in completions[read...] {
+        guard let datagram = driver.ring.datagram(in: completion, of: socket) else { continue }
+        result.append((datagram, Array(driver.store.bytes(datagram.payload))))
+      }
+      read = completions.count
+      return done(result.map(\.0))
+    }
+    #expect(complete)
+    return result
+  }
+
+  private func receiver(
+    _ driver: RingDriver, _ ip: IPAddress
+  ) throws -> (Socket, SocketAddress, Token) {
+    driver.releasesBuffers = false
+    let socket = driver.keep(
+      try driver.ring.bindDatagram(to: SocketAddress(ip, 0), reusePort: false))
+    let token = driver.token()
+    driver.ring.receiveDatagrams(on: socket, into: RingDriver.datagrams, token: token)
+    return (socket, try #require(driver.ring.localAddress(of: socket)), token)
+  }
+
+  private func send(
+    _ driver: RingDriver, _ bytes: [UInt8], segment: Int = 0, _ socket: Socket,
+    to destination: SocketAddress?, from source: IPAddress? = nil
+  ) throws -> Int32 {
+    let slice = driver.slice(bytes)
+    let token = driver.token()
+    driver.ring.sendDatagram(
+      slice, segmentBytes: segment, on: socket, to: destination, from: source, token: token)
+    let result = try driver.result(of: token)
+    driver.store.release(slice)
+    return result
+  }
+
+  @Test(arguments: Backend.available, [IPAddress.loopbackV4, .loopbackV6])
+  func datagramsNameSourceAndDestination(_ backend: Backend, _ ip: IPAddress) throws {
+    let driver = try RingDriver(backend)
+    let any = ip.family == .v4 ? IPAddress.anyV4 : .anyV6
+    let (socket, bound, token) = try receiver(driver, any)
+    let target = SocketAddress(ip, bound.port)
+    let client = driver.keep(try driver.ring.connectDatagram(to: target))
+    #expect(try send(driver, [1, 2, 3], client, to: nil) == 3)
+    let got = try collect(driver, socket, token) { $0.count == 1 }
+    #expect(got[0].payload == [1, 2, 3])
+    #expect(got[0].datagram.source == driver.ring.localAddress(of: client))
+    #expect(got[0].datagram.local == ip)
+
+    // And back, from the address it was sent to.
+    let back = driver.token()
+    driver.ring.receiveDatagrams(on: client, into: RingDriver.datagrams, token: back)
+    #expect(
+      try send(
+        driver, [4, 5], socket, to: got[0].datagram.source, from: got[0].datagram.local) == 2)
+    let answer = try collect(driver, client, back) { $0.count == 1 }
+    #expect(answer[0].payload == [4, 5])
+    #expect(answer[0].datagram.source == target)
+  }
+
+  @Test(arguments: Backend.available)
+  func sourceAddressIsChosen(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (server, address, atServer) = try receiver(driver, .loopbackV4)
+    let (sender, bound, _) = try receiver(driver, .anyV4)
+    let source = IPAddress(v4: 0x7F00_0009)
+    #expect(try send(driver, [1], sender, to: address, from: source) == 1)
+    let got = try collect(driver, server, atServer) { $0.count == 1 }
+    #expect(got[0].datagram.source == SocketAddress(source, bound.port))
+  }
+
+  @Test(arguments: Backend.available, [0, 1, 1_472, Limits.udpPayloadBytesMax])
+  func datagramsOfAllSizesArriveWhole(_ backend: Backend, _ size: Int) throws {
+    let driver = try RingDriver(backend)
+    let (socket, address, token) = try receiver(driver, .loopbackV4)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    let bytes = RingDriver.pattern(size)
+    #expect(try send(driver, bytes, client, to: nil) == Int32(size))
+    let got = try collect(driver, socket, token) { $0.count == 1 }
+    #expect(got[0].payload == bytes)
+    #expect(got[0].datagram.segmentBytes == size)
+  }
+
+  @Test(arguments: Backend.available)
+  func segmentsAreDatagramsOfTheirOwn(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (socket, address, token) = try receiver(driver, .loopbackV4)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    let bytes = RingDriver.pattern(5 * 1_000 + 300)
+    #expect(try send(driver, bytes, segment: 1_000, client, to: nil) == Int32(bytes.count))
+    let got = try collect(driver, socket, token) {
+      $0.reduce(0) { $0 + Int($1.payload.count) } >= bytes.count
+    }
+    var sizes: [Int] = []
+    for (datagram, payload) in got {
+      var left = payload.count
+      while left > 0 {
+        sizes.append(min(left, datagram.segmentBytes))
+        left -= min(left, datagram.segmentBytes)
+      }
+    }
+    #expect(sizes == [1_000, 1_000, 1_000, 1_000, 1_000, 300])
+    #expect(got.flatMap(\.payload) == bytes)
+  }
+
+  @Test(arguments: Backend.available)
+  func manyDatagramsBeforeOneWait(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (socket, address, token) = try receiver(driver, .loopbackV4)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    var sends: [(Token, Slice)] = []
+    for i in 0..<20 {
+      let slice = driver.slice([UInt8](repeating: UInt8(i), count: 10 + i))
+      sends.append((driver.token(), slice))
+      driver.ring.sendDatagram(
+        slice, segmentBytes: 0, on: client, to: nil, from: nil, token: sends[i].0)
+    }
+    let got = try collect(driver, socket, token) {
+      $0.reduce(0) { $0 + Int($1.payload.count) } == 390
+    }
+    #expect(Set(got.flatMap(\.payload)).count == 20)
+    #expect(driver.run { sends.allSatisfy { driver.terminal($0.0) != nil } })
+    for (i, (send, slice)) in sends.enumerated() {
+      #expect(driver.terminal(send)?.result == Int32(10 + i))
+      driver.store.release(slice)
+    }
+  }
+
+  @Test(arguments: Backend.available)
+  func emptyPoolEndsTheReceiveAndRearmingGoesOn(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    driver.releasesBuffers = false
+    let socket = driver.keep(
+      try driver.ring.bindDatagram(to: SocketAddress(.loopbackV4, 0), reusePort: false))
+    let address = try #require(driver.ring.localAddress(of: socket))
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    let token = driver.token()
+    driver.ring.receiveDatagrams(on: socket, into: RingDriver.datagrams, token: token)
+    for i in 0..<40 { #expect(try send(driver, [UInt8(i)], client, to: nil) == 1) }
+    #expect(try driver.result(of: token) == -ENOBUFS)
+    let before = driver.all(token).filter { $0.slice != nil }.count
+    driver.releaseHeld()
+    let again = driver.token()
+    driver.ring.receiveDatagrams(on: socket, into: RingDriver.datagrams, token: again)
+    #expect(driver.run { before + driver.all(again).filter { $0.slice != nil }.count == 40 })
+  }
+
+  @Test(arguments: Backend.available)
+  func closeEndsThePendingReceive(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (socket, _, token) = try receiver(driver, .loopbackV4)
+    driver.pass(.milliseconds(1))
+    try driver.close(socket)
+    #expect(driver.terminal(token)?.result == -ECANCELED)
+    #expect(driver.pendingCount == 0)
+  }
+
+  @Test(arguments: Backend.available)
+  func cancelEndsThePendingReceive(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (_, _, token) = try receiver(driver, .loopbackV4)
+    driver.pass(.milliseconds(1))
+    driver.ring.cancel(token)
+    #expect(try driver.result(of: token) == -ECANCELED)
+  }
+}

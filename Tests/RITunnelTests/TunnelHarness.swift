@@ -1,0 +1,183 @@
+// One end of a tunnel with the wire in the test's hands: raw frames in, events and frames out.
+
+import RIBase
+import RIWire
+
+@testable import RITunnel
+
+/// SplitMix64: a random source from a seed that a failing test prints.
+struct SeededRandom: RandomNumberGenerator {
+  var state: UInt64
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+}
+
+/// A frame as the test writes and reads it.
+struct WireFrame: Equatable, CustomStringConvertible {
+  var type: UInt8
+  var stream: UInt32
+  var payload: [UInt8]
+
+  init(_ type: FrameType, _ stream: UInt32, _ payload: [UInt8] = []) {
+    self.type = type.rawValue
+    self.stream = stream
+    self.payload = payload
+  }
+
+  static func credit(_ type: FrameType, _ stream: UInt32, _ bytes: UInt32) -> WireFrame {
+    WireFrame(type, stream, (0..<4).map { UInt8(truncatingIfNeeded: bytes >> (24 - 8 * $0)) })
+  }
+
+  var bytes: [UInt8] {
+    let length = UInt32(payload.count)
+    return [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: stream >> $0) } + [type]
+      + [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: length >> $0) } + payload
+  }
+
+  var creditBytes: Int { payload.reduce(0) { $0 << 8 | Int($1) } }
+
+  var description: String { "\(type):\(stream):\(payload.count)" }
+
+  /// Cuts the whole frames off the front of `bytes`.
+  static func parse(_ bytes: inout [UInt8]) -> [WireFrame] {
+    var frames: [WireFrame] = []
+    var at = 0
+    while bytes.count - at >= 9 {
+      func number(_ range: Range<Int>) -> Int { bytes[range].reduce(0) { $0 << 8 | Int($1) } }
+      let length = number(at + 5..<at + 9)
+      guard bytes.count - at - 9 >= length else { break }
+      var frame = WireFrame(.data, UInt32(number(at..<at + 4)))
+      frame.type = bytes[at + 4]
+      frame.payload = Array(bytes[at + 9..<at + 9 + length])
+      frames.append(frame)
+      at += 9 + length
+    }
+    bytes.removeFirst(at)
+    return frames
+  }
+}
+
+/// An event with its bytes copied out.
+enum Seen: Equatable {
+  case opened(StreamRef, [UInt8])
+  case data(StreamRef, [UInt8])
+  case finished(StreamRef)
+  case reset(StreamRef)
+  case closed(StreamRef)
+  case room(StreamRef)
+  case ping([UInt8])
+  case pong([UInt8])
+  case config([UInt8])
+  case hello([UInt8])
+  case ended(TunnelError)
+}
+
+final class TunnelHarness {
+  static let noTime = Instant(nanoseconds: 0)
+
+  let store: BufferStore
+  let tunnel: FramedTunnel
+  let batch: PlaintextBatch
+  /// Output that is no whole frame yet.
+  var partial: [UInt8] = []
+
+  init(
+    _ role: TunnelRole, windows: WindowLimits = .standard, batchBytes: Int = 1 << 20,
+    streamsMax: Int = 1024, buffers: Int = 64
+  ) {
+    store = BufferStore([BufferPoolShape(count: buffers, bytes: 1 << 18)])
+    tunnel = FramedTunnel(
+      role: role, store: store, now: Self.noTime, windows: windows, streamsMax: streamsMax)
+    batch = PlaintextBatch(store: store, capacity: batchBytes)
+  }
+
+  /// What the pools and queues hold; 0 when nothing leaks.
+  var held: Int { store[PoolID(0)].usedCount + store.nodesInUse }
+
+  /// A slice with a reference of its own.
+  func slice(_ bytes: [UInt8]) -> Slice {
+    guard let buffer = store[PoolID(0)].take() else { fatalError("test pool is empty") }
+    var writer = BufferWriter(buffer, in: store)
+    bytes.withUnsafeBytes { writer.append($0) }
+    return writer.slice
+  }
+
+  func receive(_ frames: WireFrame...) -> [Seen] { receive(bytes: frames.flatMap(\.bytes)) }
+
+  func receive(bytes: [UInt8]) -> [Seen] {
+    let plaintext = slice(bytes)
+    defer { store.release(plaintext) }
+    tunnel.receive(plaintext)
+    return events()
+  }
+
+  func events() -> [Seen] {
+    var seen: [Seen] = []
+    while let event = tunnel.pollEvent(now: Self.noTime) {
+      let payload = Array(tunnel.payload)
+      switch event {
+      case .opened(let stream): seen.append(.opened(stream, payload))
+      case .data(let stream, let slice): seen.append(.data(stream, Array(store.bytes(slice))))
+      case .finished(let stream): seen.append(.finished(stream))
+      case .reset(let stream): seen.append(.reset(stream))
+      case .closed(let stream): seen.append(.closed(stream))
+      case .room(let stream): seen.append(.room(stream))
+      case .ping: seen.append(.ping(payload))
+      case .pong: seen.append(.pong(payload))
+      case .config: seen.append(.config(payload))
+      case .hello: seen.append(.hello(payload))
+      case .ended(let error): seen.append(.ended(error))
+      }
+    }
+    return seen
+  }
+
+  /// Polls one batch and copies it out.
+  func batchBytes() -> [UInt8] {
+    tunnel.pollFrames(into: batch)
+    var bytes: [UInt8] = []
+    for i in 0..<batch.pieceCount { bytes += batch.piece(i) }
+    batch.clear()
+    return bytes
+  }
+
+  /// All frames that are ready.
+  func frames() -> [WireFrame] {
+    var frames: [WireFrame] = []
+    while tunnel.hasOutput {
+      let bytes = batchBytes()
+      guard !bytes.isEmpty else { break }
+      partial += bytes
+      frames += WireFrame.parse(&partial)
+    }
+    return frames
+  }
+
+  func open(_ header: String = "PROXY\r\n", owner: UInt32 = 1) -> StreamRef {
+    let stream = Array(header.utf8).withUnsafeBytes {
+      tunnel.open(
+        header: $0, owner: SlotID(index: owner, generation: 1), now: Self.noTime)
+    }
+    guard let stream else { fatalError("no stream") }
+    return stream
+  }
+
+  /// Hub: a stream that the peer just opened.
+  func opened(_ id: UInt32) -> StreamRef {
+    guard case .opened(let stream, _)? = receive(WireFrame(.open, id, [1])).first else {
+      fatalError("not opened")
+    }
+    return stream
+  }
+
+  func send(_ bytes: [UInt8], on stream: StreamRef) { tunnel.send(slice(bytes), on: stream) }
+}
