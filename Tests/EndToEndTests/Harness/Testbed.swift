@@ -29,6 +29,7 @@ final class Testbed {
   /// For every process.
   var environment: [String: String]
   private var processes: [ChildProcess] = []
+  private var commands = 0
 
   private init(_ ring: Ring) throws {
     self.ring = ring
@@ -144,8 +145,8 @@ final class Testbed {
   /// Runs a command to its end and returns its standard output.
   @discardableResult
   func command(_ arguments: [String], within seconds: Double = 60) throws -> String {
-    let name = "command-\(processes.count)"
-    let child = try start(name, arguments)
+    commands += 1
+    let child = try start("command-\(commands)", arguments)
     defer { processes.removeAll { $0 === child } }
     let exit = try child.waitForExit(within: seconds)
     guard exit == .code(0) else {

@@ -102,7 +102,7 @@ async def overdrawn(hub, edge_id, secret, own_port, target):
     with Target(target) as inside:
         tunnel, _ = await wire.join(hub, edge_id, secret)
         await tunnel.send(frame(1, wire.OPEN, wire.proxy_line(own_port)))
-        await inside.accept()
+        stuck = await inside.accept()
         granted = sent = 0
 
         async def flood():
@@ -124,6 +124,7 @@ async def overdrawn(hub, edge_id, secret, own_port, target):
         server = await inside.accept()
         await tunnel.send(frame(2, wire.DATA, b"other"))
         assert await server.read_exactly(5) == b"other"
+        stuck.close()
         tunnel.close()
 
 
