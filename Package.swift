@@ -67,17 +67,23 @@ let package = Package(
       dependencies: ["RIEngine"],
       path: "Bench/ri-bench"),
 
+    .target(name: "CMallocCount", path: "Tests/CMallocCount"),
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
     .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
-    .testTarget(name: "RITLSTests", dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL"]),
+    .testTarget(
+      name: "RITLSTests",
+      dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL", "CMallocCount"]),
     .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
     .testTarget(
       name: "RemoteIngressTests",
-      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
   ],

@@ -46,7 +46,7 @@ public final class PlaintextBatch {
   public func append(copying bytes: UnsafeRawBufferPointer) {
     guard let source = bytes.baseAddress, bytes.count > 0 else { return }
     precondition(bytes.count <= roomBytes)
-    // SAFETY: staging holds `capacity` bytes and stagingCount <= byteCount <= capacity - bytes.count.
+    // SAFETY: staging holds `capacity` bytes, and stagingCount <= byteCount <= capacity - count.
     (staging + stagingCount).copyMemory(from: source, byteCount: bytes.count)
     extendStaged(bytes.count)
   }

@@ -38,7 +38,9 @@ public struct TargetRule: Codable, Equatable, Sendable {
 }
 
 /// The certificate a hub shows.
-public enum HubCertificate: Codable, Equatable, Sendable, CustomStringConvertible {
+public enum HubCertificate: Codable, Equatable, Sendable, CustomStringConvertible,
+  CustomReflectable
+{
   case pem(certificate: String, key: String)
   /// Made at the first start and kept in the state directory.
   case selfSigned
@@ -50,6 +52,8 @@ public enum HubCertificate: Codable, Equatable, Sendable, CustomStringConvertibl
     case .selfSigned: "self-signed"
     }
   }
+
+  public var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// How an edge knows its hub (SPEC 4.5).

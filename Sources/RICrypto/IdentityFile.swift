@@ -9,11 +9,12 @@ extension TLSIdentity {
   /// A key and a chain; nobody's is larger.
   private static let fileBytesMax = 256 * 1024
 
-  /// The identity kept in `stateDirectory`, made and stored there (mode 0600, directories 0700) when
-  /// there is none. When two processes do this at once, both get the one that was stored first.
+  /// The identity kept in `stateDirectory`; made and stored there (mode 0600, directories 0700)
+  /// when there is none. When two processes do this at once, both get the one stored first.
   public static func loadOrCreate(
     stateDirectory: String, commonName: String = "remoteingress-hub"
   ) throws(TLSError) -> TLSIdentity {
+    guard !stateDirectory.isEmpty else { throw .stateFile(ENOENT) }
     let path = stateDirectory + "/" + fileName
     if let kept = try read(path) { return kept }
     try makeDirectories(stateDirectory)

@@ -41,11 +41,14 @@ extension Shard {
     let flags = connections[id].flags
     guard !flags.contains(.closing) else { return }
     if !connections[id].arriving.isEmpty {
-      if flags.contains(.blocked) || flags.contains(.sending) || !flags.contains(.connected) {
-        guard stashArriving(id) else { return }
-      } else {
+      // Only an idle, empty socket takes bytes straight from the tunnel's buffer.
+      if connections[id].outgoing.isEmpty, flags.contains(.connected),
+        flags.isDisjoint(with: [.blocked, .sending])
+      {
         connections[id].outgoing = connections[id].arriving
         connections[id].arriving = SliceQueue()
+      } else {
+        guard stashArriving(id) else { return }
       }
     }
     sendOutgoing(id)

@@ -70,6 +70,7 @@ enum CipherSuite: UInt16 {
 struct Alert: Equatable {
   static let byteCount = 2
   static let closeNotify = Alert(level: 1, description: 0)
+  static let userCanceled: UInt8 = 90
 
   let level: UInt8
   let description: UInt8

@@ -63,8 +63,12 @@ struct RecordOpener {
       return .nothing
     case RecordType.alert:
       guard content.count == Alert.byteCount else { return .failed(.malformedMessage) }
-      return content[1] == Alert.closeNotify.description
-        ? .closeNotify : .failed(.peerAlert(content[1]))
+      return switch content[1] {
+      case Alert.closeNotify.description: .closeNotify
+      // Only announces that a close_notify follows (RFC 8446 6.1).
+      case Alert.userCanceled: .nothing
+      default: .failed(.peerAlert(content[1]))
+      }
     case RecordType.handshake:
       guard !content.isEmpty else { return .failed(.unexpectedMessage) }
       switch messages.read(content) {

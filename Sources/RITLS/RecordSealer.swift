@@ -62,7 +62,7 @@ struct RecordSealer {
     }
   }
 
-  /// Writes one record with `count` bytes of content, which `encrypt` puts at the place it is given.
+  /// Writes one record with `count` bytes of content, which `encrypt` puts where it is told.
   @inline(__always)
   private mutating func writeRecord(
     _ count: Int, type: UInt8, to writer: inout BufferWriter,

@@ -133,7 +133,8 @@ private func makeContext(
   let chaCha = "TLS_CHACHA20_POLY1305_SHA256"
   let suites = openssl_cpu_has_aes() ? "\(aes):\(chaCha)" : "\(chaCha):\(aes)"
   guard let context = SSL_CTX_new(method) else { throw .library(TLSError.takeLibraryCode()) }
-  guard openssl_set_tls13_only(context), SSL_CTX_set_ciphersuites(context, suites) == 1,
+  guard openssl_set_versions(context, TLS1_3_VERSION, TLS1_3_VERSION),
+    SSL_CTX_set_ciphersuites(context, suites) == 1,
     openssl_set_groups(context, "X25519:P-256")
   else {
     SSL_CTX_free(context)

@@ -86,10 +86,18 @@ extension CommonConfiguration {
   static func commonFields(adminListen: String) -> [Field<Self>] {
     [
       Field("shards", \.shards, .count(1...1_024), "engine threads; default one per core"),
-      Field("memoryBudgetMB", \.memoryBudgetMB, .count(16...1_048_576), "for stalled streams"),
-      Field("udpIdleSeconds", \.udpIdleSeconds, .count(1...86_400), "end of a silent UDP session"),
-      Field("udpSessionsMax", \.udpSessionsMax, .count(1...1_048_576), "UDP sessions at once"),
-      Field("drainSeconds", \.drainSeconds, .count(0...86_400), "for live streams at a stop"),
+      Field(
+        "memoryBudgetMB", \.memoryBudgetMB, .count(16...1_048_576),
+        "memory for stalled streams in MB; default 200"),
+      Field(
+        "udpIdleSeconds", \.udpIdleSeconds, .count(1...86_400),
+        "end of a silent UDP session; default 60"),
+      Field(
+        "udpSessionsMax", \.udpSessionsMax, .count(1...1_048_576),
+        "UDP sessions at once; default 65536"),
+      Field(
+        "drainSeconds", \.drainSeconds, .count(0...86_400),
+        "time for live streams at a stop; default 30"),
       Field(
         "admin", \.admin, empty: AdminConfiguration(listen: adminListen),
         Schema([
@@ -98,8 +106,8 @@ extension CommonConfiguration {
           Field("tokenFile", \.token, .file, "file that holds it"),
         ])),
       Field("stateDir", \.stateDir, .path, "where certificates and pins are kept"),
-      Field("logLevel", \.logLevel, .choice, "least important messages to log"),
-      Field("logFormat", \.logFormat, .choice, "form of the log"),
+      Field("logLevel", \.logLevel, .choice, "default info"),
+      Field("logFormat", \.logFormat, .choice, "default text"),
     ]
   }
 }

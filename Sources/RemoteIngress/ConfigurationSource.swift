@@ -92,7 +92,8 @@ public struct ConfigurationSource: Sendable {
       let name = String(parts[0])
       let origin = ConfigurationOrigin.flag(name)
       guard name.hasPrefix("--") else {
-        throw ConfigurationError(key: "", reason: "unexpected argument \(quoted(argument))")
+        // Not quoted: it may be a secret that has lost its flag.
+        throw ConfigurationError(key: "", reason: "an argument is no flag: use --key value")
       }
       guard let key = keys.first(where: { $0.flag == name }) else {
         let nearest = nearestName(to: name, in: keys.map(\.flag)) ?? "none"

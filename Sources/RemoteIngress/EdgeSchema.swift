@@ -17,11 +17,12 @@ extension EdgeConfiguration: ReadableConfiguration {
           excludes: ["secretFile"], "what it proves itself with; better a file"),
         Field("secretFile", \.secret, .file, "file that holds the secret"),
         Field("bindAddress", \.bindAddress, .address, "address for clients; default all"),
-        Field("transportMode", \.transportMode, .choice, "how to reach the hub"),
+        Field("transportMode", \.transportMode, .choice, "default tcpTls"),
         Field("hubPin", \.hubPin, .pin, "fingerprint of the hub's key"),
         Field("hubCaFile", \.hubCaFile, .path, "authorities for the hub as PEM, or system"),
         Field("insecure", \.insecure, .bool, "do not check the hub's certificate"),
-        Field("stunServer", \.stunServer, .endpoint, "who tells the public address"),
+        Field(
+          "stunServer", \.stunServer, .endpoint, "STUN server; default Cloudflare's"),
       ] + commonFields(adminListen: "127.0.0.1:9181"))
   }
 

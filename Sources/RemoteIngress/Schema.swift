@@ -103,10 +103,10 @@ extension Field {
   init<Value>(
     _ key: String, _ property: WritableKeyPath<Root, Value?>, empty: Value, _ schema: Schema<Value>
   ) {
-    let flatKeys = schema.flatKeys.map {
-      FlatKey(
-        path: [key] + $0.path, valueName: $0.valueName, isSwitch: $0.isSwitch,
-        isSecret: $0.isSecret, help: $0.help)
+    let flatKeys = schema.flatKeys.map { flatKey in
+      var nested = flatKey
+      nested.path.insert(key, at: 0)
+      return nested
     }
     self.init(key: key, flatKeys: flatKeys) { root, node, place throws(ConfigurationError) in
       var value = root[keyPath: property] ?? empty

@@ -6,17 +6,41 @@ import Testing
 @testable import RIRing
 
 /// A backend of `IORing`.
-enum Backend: String, CaseIterable, CustomTestStringConvertible, Sendable {
+enum Backend: CustomTestStringConvertible, Sendable {
   case simulated
   case epoll
+  /// io_uring with all that the kernel offers, without one feature, or in its oldest form.
+  case uring(UringFeatures, name: String)
 
   /// The backends that can run here.
-  static var available: [Backend] { allCases }
+  static let available: [Backend] = [.simulated, .epoll] + uringVariants
+
+  private static var uringVariants: [Backend] {
+    guard let offered = try? UringRing.probe() else {
+      print("io_uring is not available: its tests do not run")
+      return []
+    }
+    var variants: [Backend] = [.uring(offered, name: "uring")]
+    for feature in UringFeatures.all where offered[keyPath: feature.path] {
+      var features = offered
+      features[keyPath: feature.path] = false
+      variants.append(.uring(features, name: "uring without \(feature.name)"))
+    }
+    return variants + [.uring(.oldest, name: "oldest uring")]
+  }
 
   /// Whether the ring lends free buffers to the kernel, so that pools show them as used.
-  var lendsBuffers: Bool { false }
+  var lendsBuffers: Bool {
+    if case .uring(let features, _) = self { features.bufferRings } else { false }
+  }
 
-  var testDescription: String { rawValue }
+  var testDescription: String {
+    switch self {
+    case .simulated: "simulated"
+    case .epoll: "epoll"
+    case .uring(_, let name): name
+    }
+  }
 
   func makeRing(_ store: BufferStore) throws -> any IORing {
     switch self {
@@ -26,6 +50,7 @@ enum Backend: String, CaseIterable, CustomTestStringConvertible, Sendable {
       ring.passesTime = true
       return ring
     case .epoll: return try EpollRing(store: store)
+    case .uring(let features, _): return try UringRing(store: store, features: features)
     }
   }
 }

@@ -34,14 +34,16 @@ import Testing
     let (client, server) = try driver.narrowConnection()
     _ = try driver.fill(client)
     let receive = driver.receive(client)
-    var queue = driver.outgoing(RingDriver.pattern(1_000))
+    var queue = driver.outgoing(RingDriver.pattern(1 << 20))
     let send = driver.send(queue, client)
     driver.pass(.milliseconds(2))
     #expect(driver.terminal(receive) == nil && driver.terminal(send) == nil)
     let close = driver.startClose(client, mode)
     #expect(try driver.result(of: close) == 0)
     #expect(driver.terminal(receive)?.result == -ECANCELED)
-    #expect(driver.terminal(send)?.result == -ECANCELED)
+    // The kernel may take some bytes of a full socket when it probes the window.
+    let sent = try #require(driver.terminal(send)).result
+    #expect(sent == -ECANCELED || (sent > 0 && sent < queue.byteCount))
     #expect(driver.completions.last?.token == close)
     driver.pass(.milliseconds(5))
     #expect(driver.completions.last?.token == close)
@@ -96,7 +98,7 @@ import Testing
     let (client, server) = try driver.narrowConnection()
     _ = try driver.fill(client)
     // Both directions wait when the reset comes; whichever learns of it first.
-    var queue = driver.outgoing(RingDriver.pattern(1_000))
+    var queue = driver.outgoing(RingDriver.pattern(1 << 20))
     let send = driver.send(queue, client)
     let receive = driver.receive(client)
     driver.pass(.milliseconds(2))

@@ -15,10 +15,9 @@ import Testing
     var connects: [Token] = []
     var clients: [Socket] = []
     for _ in 0..<100 {
-      clients.append(try driver.streamSocket())
-      connects.append(driver.token())
-      driver.ring.connect(
-        clients[clients.count - 1], to: address, token: connects[connects.count - 1])
+      let client = try driver.streamSocket()
+      clients.append(client)
+      connects.append(driver.connect(client, address))
     }
     #expect(
       driver.run {
@@ -96,9 +95,8 @@ import Testing
     let driver = try RingDriver(backend)
     let (_, address) = try driver.listener(backlog: 1)
     for _ in 0..<4 {
-      let connect = driver.token()
       let client = try driver.streamSocket()
-      driver.ring.connect(client, to: address, token: connect)
+      let connect = driver.connect(client, address)
       driver.pass(.milliseconds(2))
       #expect(try driver.close(client) == 0)
       let result = try #require(driver.terminal(connect)).result

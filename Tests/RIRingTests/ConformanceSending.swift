@@ -11,12 +11,9 @@ import Testing
   func attemptOnAFullSocketTakesNothing(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (client, server) = try driver.narrowConnection()
+    // Goes on until the socket has refused bytes; nothing of those shows up behind what it took.
     let sent = try driver.fill(client)
     #expect(!sent.isEmpty)
-    var queue = driver.outgoing([1])
-    #expect(try driver.result(of: driver.send(queue, client, .attempt)) == -EAGAIN)
-    driver.store.removeAll(from: &queue)
-    // Nothing of what was refused shows up behind what was taken.
     let receive = driver.receive(server)
     #expect(driver.run { driver.bytes(receive).count >= sent.count })
     driver.pass(.milliseconds(5))
@@ -39,15 +36,13 @@ import Testing
   }
 
   @Test(arguments: Backend.available)
-  func someWaitsForRoomAndTakesAPart(_ backend: Backend) throws {
+  func someTakesAPartOnceThereIsRoom(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (client, server) = try driver.narrowConnection()
     let sent = try driver.fill(client)
     let bytes = RingDriver.pattern(4 << 20, seed: 5)
     var queue = driver.outgoing(bytes)
     let send = driver.send(queue, client, .some)
-    driver.pass(.milliseconds(5))
-    #expect(driver.terminal(send) == nil)
     let receive = driver.receive(server)
     let taken = Int(try driver.result(of: send))
     #expect(taken >= 1 && taken <= bytes.count)
@@ -123,29 +118,11 @@ import Testing
     driver.pass(.milliseconds(5))
     try driver.close(server, .reset)
     let result = try driver.result(of: send)
-    #expect(
-      result == -ECONNRESET || result == -EPIPE || (result > 0 && Int(result) < bytes.count))
+    #expect(result == -ECONNRESET || result == -EPIPE)
     let next = try driver.result(of: driver.send(queue, client, .all))
     #expect(next == -ECONNRESET || next == -EPIPE)
     driver.store.removeAll(from: &queue)
     try driver.close(client)
-  }
-
-  @Test(arguments: Backend.available)
-  func pendingSendIsCancelled(_ backend: Backend) throws {
-    let driver = try RingDriver(backend)
-    let (client, server) = try driver.narrowConnection()
-    let sent = try driver.fill(client)
-    var queue = driver.outgoing(RingDriver.pattern(1_000))
-    let send = driver.send(queue, client, .all)
-    driver.pass(.milliseconds(2))
-    driver.ring.cancel(send)
-    #expect(try driver.result(of: send) == -ECANCELED)
-    driver.store.removeAll(from: &queue)
-    let receive = driver.receive(server)
-    #expect(driver.run { driver.bytes(receive).count >= sent.count })
-    driver.pass(.milliseconds(5))
-    #expect(driver.bytes(receive) == sent)
   }
 
   @Test(arguments: Backend.available)
@@ -159,6 +136,7 @@ import Testing
     driver.ring.cancel(send)
     let count = Int(try driver.result(of: send))
     #expect(count > 0 && count < bytes.count)
+    // And nothing more goes out afterwards.
     driver.store.removeAll(from: &queue)
     let receive = driver.receive(server)
     #expect(driver.run { driver.bytes(receive).count >= count })

@@ -46,6 +46,8 @@ import Testing
         #expect(frame.payload.count <= Limits.dataFrameBytes)
         sent[i] += frame.payload.count
         left[i] -= frame.payload.count
+        // Once one has run dry the others share what it leaves.
+        guard left.allSatisfy({ $0 > 0 }) else { break }
         let spread = (sent.max() ?? 0) - (sent.min() ?? 0)
         #expect(spread <= Limits.schedulerQuantumBytes)
       }

@@ -151,6 +151,24 @@ import Testing
     #expect(edge.held == 0)
   }
 
+  @Test func aStreamThatThePeerResetsLeavesEveryLine() {
+    let hub = TunnelHarness(.hub, windows: Self.small)
+    let stream = hub.opened(1)
+    let other = hub.opened(2)
+    _ = hub.receive(WireFrame(.data, 1, Array(repeating: 0, count: 400)))
+    // It waits for credit to go out, for its turn, and for room.
+    hub.tunnel.consumed(400, on: stream)
+    hub.send(Array(repeating: 1, count: 500), on: stream)
+    hub.send([2], on: other)
+    #expect(hub.tunnel.sendRoom(stream) < 0)
+    #expect(hub.receive(WireFrame(.close, 1, [1])) == [.reset(stream)])
+    #expect(hub.events().isEmpty)
+    #expect(hub.frames() == [WireFrame(.dataBack, 2, [2])])
+    #expect(hub.tunnel.streams.count == 1)
+    hub.tunnel.end()
+    #expect(hub.held == 0)
+  }
+
   @Test func whenBothEndsResetAtOnceNoneAnswersTheOther() {
     let edge = TunnelHarness(.edge)
     let stream = edge.open()

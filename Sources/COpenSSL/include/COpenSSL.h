@@ -19,9 +19,9 @@
 #include <sys/auxv.h>
 #endif
 
-static inline bool openssl_set_tls13_only(SSL_CTX *context) {
-  return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 &&
-         SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1;
+static inline bool openssl_set_versions(SSL_CTX *context, int least, int most) {
+  return SSL_CTX_set_min_proto_version(context, least) == 1 &&
+         SSL_CTX_set_max_proto_version(context, most) == 1;
 }
 
 static inline bool openssl_set_groups(SSL_CTX *context, const char *names) {

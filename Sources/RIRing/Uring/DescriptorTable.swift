@@ -10,6 +10,9 @@ struct DescriptorState {
   var closeMode = CloseMode.graceful
   /// The last receive left nothing to read behind.
   var isDrained = false
+  /// The errno that broke the connection, when a send was told of it: the kernel tells it once, and
+  /// shows an end of stream to a receive that asks later. 0: none.
+  var failure: Int32 = 0
   var closeToken = Token(.max)
 }
 

@@ -118,7 +118,13 @@ extension UringRing {
       // The ring ran dry, but the pool may not have.
       if result == -ENOBUFS, hasLentBuffers(operation.pool) { return queueReceive(slot) }
     }
-    finish(slot, result)
+    finishReceive(slot, result)
+  }
+
+  /// Completes a receive that brought nothing; a reset is no end of stream.
+  private func finishReceive(_ slot: UInt32, _ result: Int32) {
+    let descriptor = operations[slot].pointee.descriptor
+    finish(slot, result == 0 ? -descriptors[descriptor].pointee.failure : result)
   }
 
   /// Whether the kernel holds buffers of a pool, once it has been lent what there is.
@@ -154,7 +160,7 @@ extension UringRing {
       let code = errno
       pool.release(handle)
       if count < 0, code == EAGAIN || code == EINTR { return queuePoll(slot) }
-      return finish(slot, count == 0 ? 0 : -code)
+      return finishReceive(slot, count == 0 ? 0 : -code)
     }
     operation.pointee.remaining -= count
     let slice = Slice(buffer: handle, offset: 0, count: count)

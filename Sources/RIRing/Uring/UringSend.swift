@@ -76,6 +76,12 @@ extension UringRing {
     if result > 0 {
       operation.pointee.done += Int(result)
       operation.pointee.remaining -= Int(result)
+    } else {
+      switch -result {
+      case ECONNRESET, ECONNABORTED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
+        descriptors[operation.pointee.descriptor].pointee.failure = -result
+      default: break
+      }
     }
     let (done, isCancelled) = (operation.pointee.done, operation.pointee.isCancelled)
     guard operation.pointee.mode == .all else {
