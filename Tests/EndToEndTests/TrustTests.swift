@@ -22,7 +22,8 @@ extension EndToEnd {
         let good = try bed.startEdge("good", configuration: spare(pin), until: [LogLine.tunnelUp])
         try bed.stop(good)
         let other = Data(repeating: 7, count: 32).base64EncodedString()
-        let bad = try bed.startEdge("bad", configuration: spare(other), until: ["pin"])
+        let bad = try bed.startEdge(
+          "bad", configuration: spare(other), until: [LogLine.pinMismatch])
         #expect(!bad.log.contains(LogLine.tunnelUp))
         try bed.stop(bad)
       }

@@ -33,11 +33,18 @@ enum Product {
 enum LogLine {
   static let hubReady = "hub ready"
   static let tunnelUp = "tunnel up"
-  static func listening(_ port: Int) -> String { "listening tcp \(port)" }
-  static let tunnelDown = "tunnel down"
+  static let tunnelDown = "no tunnel: "
   static let unauthorized = "unauthorized"
-  static func cannotListen(_ port: Int) -> String { "cannot listen tcp \(port)" }
   static let draining = "draining"
+  static let pinMismatch = "pin"
+  static let ring = "ring: "
+
+  /// A port that listens on all addresses of both families.
+  static func listening(_ port: Int) -> [String] {
+    ["listening tcp 0.0.0.0:\(port)", "listening tcp [::]:\(port)"]
+  }
+
+  static func cannotListen(_ port: Int) -> String { "cannot listen on tcp 0.0.0.0:\(port)" }
 }
 
 /// All end-to-end tests, one after the other: each has the machine for itself.

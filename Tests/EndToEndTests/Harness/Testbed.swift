@@ -97,7 +97,7 @@ final class Testbed {
       name,
       wrapper + [Product.binary, "edge"] + (arguments ?? ["--config", "\(directory)/\(name).yaml"]))
     if name == "edge" { edge = child }
-    let listening = [web.edge, peer.edge].map(LogLine.listening)
+    let listening = [web.edge, peer.edge].flatMap(LogLine.listening)
     for line in lines ?? [LogLine.tunnelUp] + listening {
       try child.waitForLog(line, from: offset)
     }

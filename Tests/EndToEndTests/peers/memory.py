@@ -34,13 +34,15 @@ async def short_connections(edge, edge_pid, hub_pid, first=1000, rest=99_000, ba
 async def idle_connections(edge, target, edge_pid, hub_pid, clients=5000, bytes_each=4096):
     """A connection at rest, after traffic, costs at most `bytes_each` in each process."""
 
-    async def arrive(count):
+    async def arrive(count, batch=100):
         arrived = []
-        for _ in range(count):
-            client = await connect(edge)
-            await client.send(b"hello")
-            assert await client.read_exactly(5) == b"hello"
-            arrived.append(client)
+        for _ in range(count // batch):
+            comers = [await connect(edge) for _ in range(batch)]
+            for client in comers:
+                await client.send(b"hello")
+            for client in comers:
+                assert await client.read_exactly(5) == b"hello"
+            arrived += comers
         return arrived
 
     with Target(target) as inside:
