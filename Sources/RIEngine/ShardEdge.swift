@@ -136,7 +136,8 @@ extension Shard {
       report(.tunnelUp(hub: link.peer, cipher: link.tls.cipherName))
       apply(message, edge)
     case .refused(let reason):
-      endLink(id, reason == EdgeConfigMessage.unauthorized.error ? .unauthorized : .refusedByHub(reason))
+      endLink(
+        id, reason == EdgeConfigMessage.unauthorized.error ? .unauthorized : .refusedByHub(reason))
     case .tooLong: endLink(id, .handshakeFailed("the hub's answer is too long"))
     case .malformed(let error): endLink(id, .handshakeFailed("\(error)"))
     }

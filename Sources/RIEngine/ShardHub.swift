@@ -149,7 +149,11 @@ extension Shard {
     }
     var connection = Connection(socket: .none, link: id, stream: stream)
     connection.headerBytes = header.count
-    if header.count > 0 { store.append(header, to: &connection.outgoing) } else { store.release(header) }
+    if header.count > 0 {
+      store.append(header, to: &connection.outgoing)
+    } else {
+      store.release(header)
+    }
     guard let owner = connections.insert(connection) else {
       counters.streamsRefused += 1
       store.removeAll(from: &connection.outgoing)
