@@ -145,7 +145,8 @@ extension EndToEnd {
         let hub = try bed.startHub()
         let edge = try bed.startEdge()
         for child in [hub, edge] {
-          let lines = child.log.split(separator: "\n").filter { $0.contains("epoll") }
+          #expect(child.log.contains(LogLine.ring + "epoll"))
+          let lines = child.log.split(separator: "\n").filter { $0.contains("io_uring") }
           #expect(lines.count == 1, "\(child.log)")
         }
         try bed.curl(bed.url("small"))

@@ -38,7 +38,9 @@ final class ChildProcess {
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&files, 1, outputFile, append, 0o600)
     posix_spawn_file_actions_addopen(&files, 2, logFile, append, 0o600)
-    let environment = ProcessInfo.processInfo.environment.merging(extra) { $1 }
+    var environment = ProcessInfo.processInfo.environment.merging(extra) { $1 }
+    // Ours; the product would take it for a mistyped key.
+    environment["REMOTEINGRESS_BINARY"] = nil
     pid = try spawn(arguments, environment, files: &files, group: Leash.shared.group)
   }
 

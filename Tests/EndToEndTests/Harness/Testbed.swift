@@ -65,7 +65,8 @@ final class Testbed {
       try body(bed)
       for child in [bed.edge, bed.hub].compactMap({ $0 }) { try bed.stop(child) }
     } catch {
-      throw Failure("\(error)\n" + bed.processes.map(\.logTail).joined())
+      let last = Dictionary(bed.processes.map { ($0.name, $0) }) { $1 }
+      throw Failure("\(error)\n" + last.values.map(\.logTail).joined())
     }
   }
 
