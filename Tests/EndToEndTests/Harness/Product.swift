@@ -36,7 +36,7 @@ enum LogLine {
   static let tunnelDown = "no tunnel: "
   static let unauthorized = "unauthorized"
   static let draining = "draining"
-  static let pinMismatch = "pin"
+  static let pinMismatch = "not the pinned one"
   static let ring = "ring: "
 
   /// A port that listens on all addresses of both families.

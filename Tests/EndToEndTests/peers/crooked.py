@@ -140,10 +140,14 @@ async def impostor(hub, edge_id, secret):
         tunnel = await wire.dial(hub)
         await tunnel.send(line)
         await asyncio.wait_for(ending(tunnel), 5)
-    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", random.randbytes(1000)):
+
+    async def offer(garbage):
         with await connect(hub) as raw:
             await raw.send(garbage)
             await asyncio.wait_for(raw.ended(), 15)
+
+    garbage = (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", random.randbytes(1000))
+    await asyncio.gather(*map(offer, garbage))
 
 
 async def usurper(hub, edge_id, secret):
