@@ -93,6 +93,8 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    // Runs the release build of `remoteingress` as a user would; imports nothing of it.
+    .testTarget(name: "EndToEndTests", exclude: ["peers"]),
   ],
   swiftLanguageModes: [.v6]
 )
