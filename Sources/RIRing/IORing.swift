@@ -9,7 +9,8 @@
 //    completion), whatever happens to it: success, error, cancellation, close. `accept` and
 //    `receive` may deliver completions with `more` before it.
 // 3. `result` is a count of bytes, a descriptor, or a negated errno. A receive of 0 bytes is the
-//    peer's end of stream, and terminal.
+//    peer's end of stream, and terminal. A reset is never reported as one: the receive ends with
+//    -ECONNRESET and the send with that or -EPIPE, whichever learns of it first.
 // 4. A received buffer belongs to the caller, who releases it to its pool when done. Rings pick
 //    buffers only when data has arrived: a receive at rest holds none. When the pool is empty the
 //    receive ends with -ENOBUFS (terminal, nothing lost): arm it again once buffers have returned.
@@ -73,7 +74,8 @@ public enum SendMode: Sendable {
 
 /// How a socket ends.
 public enum CloseMode: Sendable {
-  /// Unsent bytes are still delivered (FIN).
+  /// Unsent bytes are still delivered (FIN). The kernel resets all the same when received bytes were
+  /// left unread (RFC 2525, section 2.17).
   case graceful
   /// The peer sees a reset (RST).
   case reset
@@ -142,7 +144,7 @@ public protocol IORing: AnyObject {
   func localAddress(of socket: Socket) -> SocketAddress?
   func peerAddress(of socket: Socket) -> SocketAddress?
   func set(_ option: SocketOption, on socket: Socket)
-  /// Ends the sending direction (FIN after what was sent).
+  /// Ends the sending direction (FIN after what was sent). For when no send is pending.
   func shutdownSending(_ socket: Socket)
 
   // MARK: Operations (queued; completed by `wait`)
@@ -156,10 +158,12 @@ public protocol IORing: AnyObject {
   /// Sends the queue's slices from the front (at most `Limits.sendSlicesMax`). The caller drops the
   /// sent bytes from the queue at completion; it may append meanwhile, but not remove.
   func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token)
-  /// Receives datagrams until cancelled or failed; read each completion by `datagram(in:)`.
+  /// Receives datagrams until cancelled or failed; read each completion by `datagram(in:)`. A buffer
+  /// takes 112 bytes besides the payload; a datagram that was cut for want of room reads as nil.
   func receiveDatagrams(on socket: Socket, into pool: PoolID, token: Token)
   /// Sends one slice as datagrams of `segmentBytes` each (0: one datagram) to `destination` (nil: the
-  /// connected peer), from `source` where the socket has several addresses.
+  /// connected peer), from `source` where the socket has several addresses. Several may be pending. A
+  /// full socket may end it with -EAGAIN: then the rest of it is not sent.
   func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
     from source: IPAddress?, token: Token)
