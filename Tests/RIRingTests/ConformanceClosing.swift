@@ -138,6 +138,21 @@ import Testing
   }
 
   @Test(arguments: Backend.available)
+  func closeOfAReaderEndsAPendingSend(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (client, server) = try driver.narrowConnection()
+    var queue = driver.outgoing(RingDriver.pattern(4 << 20))
+    let send = driver.send(queue, client)
+    let receive = driver.receive(server)
+    #expect(driver.run { driver.bytes(receive).count > 50_000 })
+    // All that has arrived is read; more is on its way, and meets a closed socket.
+    try driver.close(server)
+    let result = try driver.result(of: send)
+    #expect(result == -EPIPE || result == -ECONNRESET)
+    driver.store.removeAll(from: &queue)
+  }
+
+  @Test(arguments: Backend.available)
   func cancellingWhatHasEndedIsHarmless(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (client, server) = try driver.connection()
