@@ -253,6 +253,7 @@ final class RingDriver {
     var sent: [UInt8] = []
     var idle = 0
     while idle < 5 {
+      try #require(sent.count < 64 << 20, "the socket is never full")
       let bytes = Self.pattern(Self.largeBytes, seed: UInt64(sent.count))
       var queue = outgoing(bytes)
       let taken = try result(of: send(queue, socket, .attempt))

@@ -266,6 +266,15 @@ struct UringRingTests {
 }
 
 @Suite struct RingFactoryTests {
+  @Test(.enabled(if: !isUringAvailable, "io_uring is available"))
+  func forbiddenIoUringLeavesEpollAndANote() throws {
+    let store = BufferStore([BufferPoolShape(count: 1, bytes: 4_096)])
+    let (ring, note) = try makeRing(store: store, preference: .automatic)
+    #expect(ring.backendName == "epoll")
+    #expect(note?.contains("io_uring_setup") == true)
+    #expect(throws: RingError.self) { try makeRing(store: store, preference: .uring) }
+  }
+
   @Test func epollIsMadeWhenAskedFor() throws {
     let store = BufferStore([BufferPoolShape(count: 1, bytes: 4_096)])
     let (ring, note) = try makeRing(store: store, preference: .epoll)

@@ -1,8 +1,8 @@
 // The ring on epoll(7): edge-triggered readiness, and the system calls made here.
 //
 // An operation is tried when it is asked for, where that is likely to succeed, else when epoll says
-// that the descriptor is ready. `wait` gives each ready descriptor one turn, so that no stream keeps
-// the others waiting. Receiving is in EpollRing+Receiving, sending in +Sending.
+// that the descriptor is ready. `wait` gives each ready descriptor one turn, so that no stream
+// keeps the others waiting. Receiving is in EpollRing+Receiving, sending in +Sending.
 
 import CLinuxIO
 import Glibc
