@@ -108,7 +108,7 @@ public enum Limits {
   /// What one receive of a small sender takes before it is armed anew.
   public static let smallReceiveBytes = 64 * kib
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
-  public static let streamQueueBytes = 512 * kib
+  public static let streamQueueBytes = 256 * kib
 
   // MARK: Tunnel output
 

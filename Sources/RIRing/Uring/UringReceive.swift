@@ -4,7 +4,7 @@
 // - Buffers below 64 KiB (many connections, small messages): one multishot receive, a buffer for
 //   each arrival.
 // - Buffers of 64 to 256 KiB (bulk): receives that fill many buffers at once (bundles), at most
-//   1 MiB, which takes the least CPU for each byte and still fits the cache.
+//   256 KiB, which takes the least CPU for each byte and still fits the cache.
 // - Larger buffers (a tunnel's): one-shot receives that fill up to a whole buffer, so that what
 //   belongs together lies together.
 //
@@ -21,8 +21,9 @@ extension UringRing {
   static let bulkBufferBytes = 64 * 1024
   /// Buffers from this size on are filled one at a time.
   static let wholeBufferBytes = 256 * 1024
-  /// Bytes of one bundle: more falls out of the second-level cache.
-  static let bundleBytesMax = 1024 * 1024
+  /// Bytes of one bundle: what is received is sealed next, and both should lie in the second-level
+  /// cache.
+  static let bundleBytesMax = 256 * 1024
   /// A limit past which a kernel that cannot count needs not: nobody grants it.
   static let unlimitedBytes = 1 << 40
 
