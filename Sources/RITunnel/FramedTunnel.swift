@@ -39,6 +39,8 @@ public final class FramedTunnel {
 
   /// Streams that count for the windows: opened, and neither closed nor reset.
   public internal(set) var activeStreams = 0
+  /// Streams that have a place, those that end included.
+  public var streamsHeld: Int { streams.count }
   /// Payload bytes that wait for credit or their turn.
   public internal(set) var queuedBytes = 0
   public internal(set) var counters = TunnelCounters()
