@@ -50,6 +50,7 @@ extension Shard {
         tunnelPort = listeners[id].address.port
         if index == 0 { report(.hubReady(address: listeners[id].address)) }
       } catch {
+        if tunnelPort != nil, isWithoutFamily(address, error) { continue }
         throw .listen(address, error)
       }
     }
@@ -149,7 +150,11 @@ extension Shard {
     }
     var connection = Connection(socket: .none, link: id, stream: stream)
     connection.headerBytes = header.count
-    if header.count > 0 { store.append(header, to: &connection.outgoing) } else { store.release(header) }
+    if header.count > 0 {
+      store.append(header, to: &connection.outgoing)
+    } else {
+      store.release(header)
+    }
     guard let owner = connections.insert(connection) else {
       counters.streamsRefused += 1
       store.removeAll(from: &connection.outgoing)
