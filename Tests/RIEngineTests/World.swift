@@ -91,8 +91,8 @@ final class World {
   let targets: PeerRing
   private(set) var engines: [EngineUnderTest] = []
   var shapes = ShardPool.shapes(memoryBudgetBytes: 200 << 20)
-  /// Rings of a test's own peers.
-  var extraTurns: [SimulatedTurn] = []
+  /// Hand-driven peers of the hub.
+  var fakes: [FakeEdge] = []
 
   init(seed: UInt64, faults: SimulatedFaults = .none) throws {
     (secret, tls) = try Self.fixture.get()
@@ -166,7 +166,8 @@ final class World {
   // MARK: Time
 
   private var turns: [SimulatedTurn] {
-    engines.filter { !$0.hasEnded }.map(\.turn) + [clients.turn, targets.turn] + extraTurns
+    engines.filter { !$0.hasEnded }.map(\.turn) + [clients.turn, targets.turn]
+      + fakes.map(\.turn)
   }
 
   func run(for span: Interval) {
