@@ -85,7 +85,12 @@ let package = Package(
     .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
-    .testTarget(name: "RIEngineTests", dependencies: ["RIEngine"]),
+    .testTarget(
+      name: "RIEngineTests",
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
+        "CMallocCount",
+      ]),
     .testTarget(
       name: "RemoteIngressTests",
       dependencies: [

@@ -40,6 +40,8 @@ final class Link {
   @exclusivity(unchecked) var line: [UInt8] = []
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
   var refusal: LinkEndReason?
+  /// Our direction ends with what TLS has to say, which is close_notify.
+  var isLeaving = false
   /// Listed in the shard's `dirtyLinks`.
   @exclusivity(unchecked) var isDirty = false
   var timer: TimerID?
@@ -54,6 +56,14 @@ final class Link {
     self.tls = tls
     self.phase = phase
     self.handshake = handshake
+  }
+}
+
+extension Link {
+  /// Whether nothing of a stream is left here: neither itself nor a frame on its way.
+  var isQuiet: Bool {
+    guard let tunnel else { return true }
+    return tunnel.streamsHeld == 0 && !tunnel.hasOutput && !sending
   }
 }
 

@@ -33,6 +33,12 @@ extension Shard {
     return id
   }
 
+  /// Whether listening failed because the machine has no IPv6, which "all addresses" may lack.
+  func isWithoutFamily(_ address: SocketAddress, _ error: RingError) -> Bool {
+    address.ip == .anyV6
+      && (error.code == ErrorNumber.noSuchFamily || error.code == ErrorNumber.noSuchAddress)
+  }
+
   func armAccept(_ id: SlotID) {
     guard !listeners[id].isClosing else { return }
     let kind: OperationKind =

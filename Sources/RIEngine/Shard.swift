@@ -18,6 +18,8 @@ enum ShardPhase {
   case running
   /// No new streams; ends when the last one is gone or at the deadline.
   case draining(deadline: Instant)
+  /// The last stream is gone and the tunnels are half-closed: waits for their peers to close.
+  case leaving
   case stopped
 }
 

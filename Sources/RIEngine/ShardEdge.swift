@@ -2,6 +2,7 @@
 
 import RIBase
 import RIControl
+import RICrypto
 import RIRing
 import RITLS
 import RITunnel
@@ -15,6 +16,8 @@ final class EdgeState {
   /// Addresses of the hub that have not been tried in this attempt.
   var untried: [SocketAddress] = []
   var dialing = DialState.idle
+  /// The end of the back-off, or the turn of the next address.
+  var dialTimer: TimerID?
   /// Links of this attempt that are not up yet.
   var attempts: [SlotID] = []
   /// The link that is up.
@@ -67,31 +70,58 @@ extension Shard {
     dialNext(edge)
   }
 
+  /// Dials the next address that can be dialled. With none left and none under way the attempt has
+  /// failed.
   private func dialNext(_ edge: EdgeState) {
-    guard !edge.untried.isEmpty else { return }
-    let address = edge.untried.removeFirst()
-    let link: Link
-    do {
-      let tls = TLSLink(
-        client: try edge.trust.context(), serverName: edge.settings.hubHost, store: store)
-      let exchange = try EdgeHandshake(
-        edgeID: edge.settings.edgeID, secret: edge.settings.secret)
-      link = Link(
-        socket: try ring.makeStreamSocket(address.ip.family), peer: address, tls: tls,
-        phase: .connecting, handshake: .edge(exchange))
-    } catch {
-      report(.warning("cannot dial \(address): \(error)"))
-      return dialNext(edge)
+    var reason = LinkEndReason.noAddress(edge.settings.hubHost, code: ErrorNumber.noSuchName)
+    while !edge.untried.isEmpty {
+      let address = edge.untried.removeFirst()
+      do {
+        try dial(address, edge)
+        if !edge.untried.isEmpty { scheduleDial(edge, at: now + Limits.connectStagger) }
+        return
+      } catch let error as RingError {
+        reason = .socket(code: error.code)
+      } catch let error as TLSError {
+        reason = .tls(error)
+      } catch {
+        reason = .handshakeFailed("\(error)")
+      }
+      report(.warning("cannot dial \(address): \(reason)"))
     }
-    guard let id = links.insert(link) else { return refuse(link.socket) }
+    if edge.attempts.isEmpty { attemptFailed(edge, reason) }
+  }
+
+  private func dial(_ address: SocketAddress, _ edge: EdgeState) throws {
+    let tls = TLSLink(
+      client: try edge.trust.context(), serverName: edge.settings.hubHost, store: store)
+    let exchange = try EdgeHandshake(edgeID: edge.settings.edgeID, secret: edge.settings.secret)
+    let link = Link(
+      socket: try ring.makeStreamSocket(address.ip.family), peer: address, tls: tls,
+      phase: .connecting, handshake: .edge(exchange))
+    guard let id = links.insert(link) else {
+      refuse(link.socket)
+      throw RingError(call: "connect", code: ErrorNumber.tooManyFiles)
+    }
     edge.attempts.append(id)
     ring.connect(link.socket, to: address, token: OperationToken(.linkConnect, id).token)
     link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
-    if !edge.untried.isEmpty { schedule(.dial, at: now + Limits.connectStagger) }
+  }
+
+  /// There is one dial timer: an older one would cut the back-off short.
+  private func scheduleDial(_ edge: EdgeState, at deadline: Instant) {
+    cancelDial(edge)
+    edge.dialTimer = schedule(.dial, at: deadline)
+  }
+
+  private func cancelDial(_ edge: EdgeState) {
+    if let timer = edge.dialTimer { timers.cancel(timer) }
+    edge.dialTimer = nil
   }
 
   func dialTimerFired() {
     guard case .edge(let edge) = role else { return }
+    edge.dialTimer = nil
     switch edge.dialing {
     case .waiting: dial(edge)
     case .connecting: dialNext(edge)
@@ -110,6 +140,7 @@ extension Shard {
     }
     edge.dialing = .idle
     edge.untried = []
+    cancelDial(edge)
     for other in edge.attempts where other != id { endLink(other, .replaced) }
     if let timer = links[id].timer { timers.cancel(timer) }
     beginHandshake(links[id], id)
@@ -163,7 +194,7 @@ extension Shard {
     if case .unauthorized = reason { why = .unauthorized }
     let delay = edge.reconnect.delay(after: why, random: ring.random())
     edge.dialing = .waiting
-    schedule(.dial, at: now + delay)
+    scheduleDial(edge, at: now + delay)
     report(.tunnelDown(reason: reason, retryAfter: delay))
   }
 
@@ -204,6 +235,7 @@ extension Shard {
       edge.failed.remove(address)
       report(.listening(address: address))
     } catch {
+      if isWithoutFamily(address, error) { return }
       if edge.failed.insert(address).inserted {
         report(.listenFailed(address: address, error: error))
       }

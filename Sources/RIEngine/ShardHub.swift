@@ -50,6 +50,7 @@ extension Shard {
         tunnelPort = listeners[id].address.port
         if index == 0 { report(.hubReady(address: listeners[id].address)) }
       } catch {
+        if tunnelPort != nil, isWithoutFamily(address, error) { continue }
         throw .listen(address, error)
       }
     }

@@ -100,7 +100,7 @@ extension Shard {
     guard links.contains(id), links[id].phase != .closing else { return }
     let link = links[id]
     let wasReady = link.phase == .ready
-    if !link.sending, link.phase != .connecting { sayGoodbye(link, id) }
+    if !link.sending, !link.isLeaving, link.phase != .connecting { sayGoodbye(link, id) }
     link.phase = .closing
     if let timer = link.timer { timers.cancel(timer) }
     link.timer = nil
@@ -117,6 +117,15 @@ extension Shard {
     case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)
     case .edge(let edge): edgeLinkEnded(edge, link, id, reason, wasReady: wasReady)
     }
+  }
+
+  /// Half-closes a quiet link; it ends when its peer closes. One in its handshake ends at once.
+  func leave(_ id: SlotID) {
+    let link = links[id]
+    guard link.phase == .ready else { return endLink(id, .stopping) }
+    link.tls.close()
+    link.isLeaving = true
+    markDirty(link, id)
   }
 
   /// One attempt to send what TLS has to say (an alert or close_notify).

@@ -50,9 +50,18 @@ extension Shard {
     for id in listeners.ids { closeListener(id) }
   }
 
-  /// A draining shard ends with its last stream.
+  /// A draining shard leaves when its last stream is gone and its last frame sent, and ends when its
+  /// peers have closed: closing before they do could cost the bytes that are still under way (a
+  /// socket that is closed with bytes unread resets its connection).
   func finishDrainIfDone() {
-    guard case .draining = phase, connections.count == 0 else { return }
-    phase = .stopped
+    if case .draining(let deadline) = phase, connections.count == 0,
+      links.ids.allSatisfy({ links[$0].isQuiet })
+    {
+      phase = .leaving
+      schedule(.drain, at: min(deadline, now + Limits.goodbyeTimeout))
+      for id in links.ids { leave(id) }
+      flushLinks()
+    }
+    if case .leaving = phase, links.count == 0 { phase = .stopped }
   }
 }

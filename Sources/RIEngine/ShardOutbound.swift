@@ -126,7 +126,7 @@ extension Shard {
     }
     var writer = BufferWriter(buffer, in: store)
     if link.tls.hasControlOutput { link.tls.writeControl(to: &writer) }
-    if link.tls.isEstablished { sealFrames(of: link, id, into: &writer) }
+    if link.tls.isEstablished, !link.isLeaving { sealFrames(of: link, id, into: &writer) }
     guard link.phase != .closing, !writer.isEmpty else {
       store.release(buffer)
       if let refusal = link.refusal { endLink(id, refusal) }
@@ -140,17 +140,23 @@ extension Shard {
   }
 
   private func sealFrames(of link: Link, _ id: SlotID, into writer: inout BufferWriter) {
-    if !link.line.isEmpty {
-      link.line.withUnsafeBytes { batch.append(copying: $0) }
-      link.line = []
-    }
-    link.tunnel?.pollFrames(into: batch)
+    if !link.line.isEmpty { takeLine(of: link) }
+    if link.line.isEmpty { link.tunnel?.pollFrames(into: batch) }
     guard !batch.isEmpty else { return }
     let sealed = link.tls.seal(batch, from: 0, into: &writer)
     precondition(sealed == batch.byteCount, "a batch fits its buffer")
     batch.clear()
     // What was sent made room for more, or was the last of a stream.
     if let tunnel = link.tunnel { handleEvents(of: tunnel, link, id) }
+  }
+
+  /// A hub's line can be longer than a batch: then it goes in parts, before any frame.
+  private func takeLine(of link: Link) {
+    let count = min(link.line.count, batch.roomBytes)
+    link.line.withUnsafeBytes {
+      batch.append(copying: UnsafeRawBufferPointer(rebasing: $0[..<count]))
+    }
+    link.line.removeFirst(count)
   }
 
   func linkSent(_ id: SlotID, _ completion: Completion) {
@@ -169,7 +175,10 @@ extension Shard {
         link.outgoing, on: link.socket, mode: .all, token: OperationToken(.linkSend, id).token)
       return
     }
-    if link.refusal != nil || link.tls.hasControlOutput || link.tunnel?.hasOutput == true {
+    if link.isLeaving, !link.tls.hasControlOutput { return ring.shutdownSending(link.socket) }
+    if link.refusal != nil || !link.line.isEmpty || link.tls.hasControlOutput
+      || link.tunnel?.hasOutput == true
+    {
       markDirty(link, id)
     }
   }

@@ -64,6 +64,6 @@ extension Shard {
       stashReturnsTrimmed = stash.returnCount
       stash.trim()
     }
-    if case .edge(let edge) = role { retryListeners(edge) }
+    if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
   }
 }

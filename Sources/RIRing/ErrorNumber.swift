@@ -11,4 +11,6 @@ public enum ErrorNumber {
   public static let timedOut = ETIMEDOUT
   public static let tooManyFiles = EMFILE
   public static let noSuchName = ENOENT
+  public static let noSuchFamily = EAFNOSUPPORT
+  public static let noSuchAddress = EADDRNOTAVAIL
 }

@@ -107,6 +107,12 @@ public final class TLSLink {
     let bytes = store.mutableBytes(input)
     guard bytes.count >= RecordHeader.byteCount else { return .needsMore }
     let header = RecordHeader(UnsafeRawBufferPointer(bytes))
+    // What does not begin as TLS does is worth neither an SSL object nor waiting for its rest.
+    if connection == nil, !isEstablished,
+      header.type != RecordType.handshake || header.majorVersion != 3
+    {
+      return end(.failed(.notTLS))
+    }
     var isOwn = false
     if case .own = records { isOwn = true }
     let bodyBytesMax =
@@ -159,10 +165,6 @@ public final class TLSLink {
     handshakeBytesLeft -= record.count
     guard handshakeBytesLeft >= 0 else { return end(.failed(.handshakeTooLong)) }
     if connection == nil, let server {
-      // What does not begin as TLS does is not worth an SSL object.
-      guard header.type == RecordType.handshake, header.majorVersion == 3 else {
-        return end(.failed(.notTLS))
-      }
       connection = OpenSSLConnection(server.context, isServer: true)
     }
     guard let connection else { return end(.failed(.library(TLSError.takeLibraryCode()))) }

@@ -42,6 +42,8 @@ public final class FramedTunnel {
 
   /// Streams that count for the windows: opened, and neither closed nor reset.
   @exclusivity(unchecked) public internal(set) var activeStreams = 0
+  /// Streams that have a place, those that end included.
+  public var streamsHeld: Int { streams.count }
   /// Payload bytes that wait for credit or their turn.
   @exclusivity(unchecked) public internal(set) var queuedBytes = 0
   @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()

@@ -32,6 +32,7 @@ extension SimulatedKernel {
   func makeSocket(
     _ role: SimulatedSocket.Role, at address: SocketAddress, reusePort: Bool, ring: SimulatedRing
   ) throws(RingError) -> SimulatedSocket {
+    if address.ip.family == .v6, !hasIPv6 { throw RingError(call: "socket", code: EAFNOSUPPORT) }
     guard owns(address.ip, ring.host) else { throw RingError(call: "bind", code: EADDRNOTAVAIL) }
     var address = address
     let bound = role == .datagram ? datagramSockets : listeners

@@ -58,6 +58,8 @@ public final class SimulatedKernel {
   public var receiveBufferBytes = 256 * 1024
   /// Descriptors of one ring (RLIMIT_NOFILE): past them calls fail with EMFILE.
   public var descriptorsMax = 1 << 20
+  /// Without it, IPv6 sockets fail with EAFNOSUPPORT.
+  public var hasIPv6 = true
   /// Host names that `resolve` knows.
   public var names: [String: [IPAddress]] = ["localhost": [.loopbackV4, .loopbackV6]]
 

@@ -32,7 +32,9 @@ public final class SimulatedRing: IORing {
   private var isResting = false
   private var completions = CompletionQueue()
   private var operations: [Token: Operation] = [:]
+  /// Addresses whose completions wait, and those of the completions lent.
   private var answers: [Token: [SocketAddress]] = [:]
+  private var lentAnswers: [Token: [SocketAddress]] = [:]
   private var nextID: UInt64 = 0
   private let flag = SimulatedWaker()
 
@@ -256,7 +258,6 @@ public final class SimulatedRing: IORing {
   // MARK: Completions
 
   public func wait(until deadline: Instant?) -> UnsafeBufferPointer<Completion> {
-    answers.removeAll()
     kernel.deliverDue()
     var woken = flag.take()
     serveReadable()
@@ -270,6 +271,8 @@ public final class SimulatedRing: IORing {
     now = kernel.now
     isResting = completions.isEmpty && !woken && deadline.map { $0 > now } ?? true
     self.deadline = deadline
+    lentAnswers.removeAll(keepingCapacity: true)
+    swap(&lentAnswers, &answers)
     return completions.lend()
   }
 
@@ -279,7 +282,7 @@ public final class SimulatedRing: IORing {
   }
 
   public func takeAddresses(_ token: Token) -> [SocketAddress] {
-    answers.removeValue(forKey: token) ?? []
+    lentAnswers.removeValue(forKey: token) ?? []
   }
 
   public var waker: any RingWaker { flag }

@@ -76,7 +76,8 @@ struct LentBuffers {
 
   init?(_ queue: borrowing UringQueue, _ pool: BufferPool) {
     let wanted = min(
-      pool.shape.count, max(Self.entriesMin, min(Self.entriesMax, Self.bytesMax / pool.shape.bytes)))
+      pool.shape.count, max(Self.entriesMin, min(Self.entriesMax, Self.bytesMax / pool.shape.bytes))
+    )
     var entries = 1
     while entries < wanted { entries *= 2 }
     guard let ring = BufferRing(queue, group: UInt16(pool.id.rawValue), entries: entries) else {

@@ -1,0 +1,142 @@
+// Clients that do not read, budgets that are spent and pools that are empty: what they cost whom.
+
+import RIBase
+import RIControl
+import RIRing
+import Testing
+
+@testable import RIEngine
+
+struct BackPressureTests {
+  private static func source(_ bytes: Int) -> PeerPlan {
+    var plan = PeerPlan()
+    plan.sends = bytes
+    plan.end = .hold
+    plan.chunkBytes = 1_000...65_536
+    return plan
+  }
+
+  private static var stalled: PeerPlan {
+    var plan = PeerPlan()
+    plan.reads = .never
+    plan.end = .hold
+    return plan
+  }
+
+  /// 250 downloads whose clients never read, then one whose client does.
+  @Test func stalledClientsHoldTheirWindowsAndOthersGoOn() throws {
+    let world = try World(seed: 1)
+    world.kernel.sendBufferBytes = 16 * 1024
+    world.kernel.receiveBufferBytes = 16 * 1024
+    world.shapes = ShardPool.shapes(memoryBudgetBytes: 1 << 30)
+    try world.targets.serve(1001) { _ in Self.source(5_000_000) }
+    let (hub, edge) = try world.startBoth([1001])
+    for _ in 0..<250 { try world.connect(1001, Self.stalled) }
+    world.run(for: .seconds(20))
+    let held = edge.shard.store[ShardPool.stash].usedCount * ShardPool.stashBufferBytes
+    #expect(held > 250 << 20 && held < 600 << 20, "each holds its window: \(held >> 20) MB")
+    #expect(hub.shard.counters.budgetResets == 0 && edge.shard.counters.budgetResets == 0)
+
+    var plan = PeerPlan()
+    plan.end = .hold
+    let reader = try world.connect(1001, plan)
+    #expect(world.run(within: .seconds(20)) { reader.received == 5_000_000 })
+    #expect(reader.wrongAt == nil)
+    // One of the stalled reads on after all.
+    let stalled = try #require(world.clients.sockets.values.first { $0.received == 0 })
+    world.clients.readAll(stalled)
+    #expect(world.run(within: .seconds(20)) { stalled.received == 5_000_000 })
+    #expect(stalled.wrongAt == nil)
+    for client in world.clients.sockets.values { world.clients.reset(client) }
+    world.run(for: .seconds(5))
+    hub.checkIdle("hub")
+    edge.checkIdle("edge")
+    try world.stopAll()
+  }
+
+  @Test func stalledTargetsHoldTheirWindowsAndOthersGoOn() throws {
+    let world = try World(seed: 2)
+    world.shapes = ShardPool.shapes(memoryBudgetBytes: 1 << 30)
+    try world.targets.serve(1001) { _ in Self.stalled }
+    try world.targets.serve(1002) { _ in Self.source(0) }
+    let (hub, edge) = try world.startBoth([1001, 1002])
+    for _ in 0..<250 { try world.connect(1001, Self.source(5_000_000)) }
+    world.run(for: .seconds(20))
+    let client = try world.connect(1002, Self.source(5_000_000))
+    #expect(world.run(within: .seconds(20)) { client.sent == 5_000_000 })
+    for client in world.clients.sockets.values { world.clients.reset(client) }
+    world.run(for: .seconds(5))
+    hub.checkIdle("hub")
+    edge.checkIdle("edge")
+    try world.stopAll()
+  }
+
+  @Test func aSpentBudgetResetsTheLongestStalledAndNobodyElse() throws {
+    let world = try World(seed: 3)
+    world.kernel.sendBufferBytes = 16 * 1024
+    world.kernel.receiveBufferBytes = 16 * 1024
+    world.shapes = ShardPool.shapes(memoryBudgetBytes: 16 << 20)
+    try world.targets.serve(1001) { _ in Self.source(3_000_000) }
+    let (hub, edge) = try world.startBoth([1001])
+    // Readers whose sockets are full now and then need the budget, too.
+    var slow = PeerPlan()
+    slow.end = .hold
+    slow.pause = .milliseconds(2)
+    let readers = try (0..<4).map { _ in try world.connect(1001, slow) }
+    for _ in 0..<12 {
+      try world.connect(1001, Self.stalled)
+      world.run(for: .milliseconds(20))
+    }
+    let ended = world.run(within: .seconds(60)) { readers.allSatisfy { $0.received == 3_000_000 } }
+    #expect(ended, "readers: \(readers.map(\.received)), \(readers.map(\.failure))")
+    let resets = edge.shard.counters.budgetResets
+    #expect(resets >= 6)
+    #expect(hub.shard.counters.budgetResets == 0)
+    let clients = world.clients.sockets.values
+    for client in clients { world.clients.readAll(client) }
+    world.run(for: .seconds(20))
+    #expect(clients.count { $0.failure != nil } == Int(resets))
+    #expect(edge.readyLinks.count == 1)
+    for client in clients where !client.isClosed { world.clients.reset(client) }
+    world.run(for: .seconds(5))
+    hub.checkIdle("hub")
+    edge.checkIdle("edge")
+    try world.stopAll()
+  }
+
+  /// Everything still arrives when every pool is nearly empty all the time.
+  @Test(arguments: 0..<4)
+  func tinyPoolsAreBackPressure(seed: UInt64) throws {
+    try StreamTests.runRandomStreams(seed: seed, faults: .harsh, clients: 30) { world in
+      for id in [ShardPool.small, ShardPool.bulk, ShardPool.tunnelReceive] {
+        world.shapes[Int(id.rawValue)].count = seed % 2 == 0 ? 1 : 3
+      }
+      world.shapes[Int(ShardPool.tunnelSend.rawValue)].count = 1
+    }
+  }
+
+  /// 300 streams of one edge, each of them sending, share three buffers without one being forgotten.
+  @Test func starvedStreamsAllHaveTheirTurn() throws {
+    let world = try World(seed: 9)
+    world.shapes[Int(ShardPool.small.rawValue)].count = 3
+    world.shapes[Int(ShardPool.bulk.rawValue)].count = 1
+    try world.targets.serve(1001) { _ in
+      var plan = PeerPlan()
+      plan.echoes = true
+      return plan
+    }
+    let (hub, edge) = try world.startBoth([1001])
+    for _ in 0..<300 {
+      var plan = PeerPlan()
+      plan.sends = 20_000
+      let client = try world.connect(1001, plan)
+      client.peerEchoes = true
+    }
+    #expect(world.run(within: .seconds(60)) { world.clients.openCount == 0 })
+    world.run(for: .seconds(1))
+    StreamChecks(world).checkStreams()
+    hub.checkIdle("hub")
+    edge.checkIdle("edge")
+    try world.stopAll()
+  }
+}

@@ -1,0 +1,288 @@
+// Whole hubs and edges on the simulated kernel, with their clients and targets, in virtual time.
+//
+//   clients ──▶ edge ══ tunnel ══▶ hub ──▶ targets      one host each
+
+import RIBase
+import RIControl
+import RICrypto
+import RIRing
+import RITLS
+import RIWire
+import Testing
+
+@testable import RIEngine
+
+/// A shard of a hub or an edge with what it reported.
+final class EngineUnderTest {
+  let shard: Shard
+  let ring: SimulatedRing
+  private(set) var hasEnded = false
+  private(set) var wasKilled = false
+  /// What it reported and when.
+  var events: [(time: Instant, event: EngineEvent)] { log.events }
+  private let log: Log
+
+  private final class Log { var events: [(time: Instant, event: EngineEvent)] = [] }
+
+  init(
+    _ kernel: SimulatedKernel, _ host: SimulatedHost, _ role: Shard.Role,
+    _ shapes: [BufferPoolShape]
+  ) throws {
+    let store = BufferStore(shapes)
+    let ring = SimulatedRing(kernel: kernel, host: host, store: store)
+    let waker = ring.waker
+    let log = Log()
+    self.ring = ring
+    self.log = log
+    shard = Shard(
+      index: 0, ring: ring, role: role, mailbox: ShardMailbox(capacity: 64) { waker.wake() },
+      report: { log.events.append((kernel.now, $0)) })
+    try shard.start()
+  }
+
+  var turn: SimulatedTurn { SimulatedTurn(ring) { [unowned self] in tick() } }
+
+  private func tick() {
+    shard.tick(until: nil)
+    if shard.isStopped, !hasEnded {
+      ring.passesTime = true
+      shard.shutDown()
+      hasEnded = true
+    }
+  }
+
+  func send(_ command: ShardCommand) throws { try shard.mailbox.post(command) }
+
+  /// Ends as a killed process does.
+  func kill() {
+    ring.kill()
+    hasEnded = true
+    wasKilled = true
+  }
+
+  var readyLinks: [Link] {
+    shard.links.ids.map { shard.links[$0] }.filter { $0.phase == .ready }
+  }
+}
+
+/// A simulated network with a hub and an edge.
+final class World {
+  static let edgeID = "edge-1"
+  /// Made once: a certificate takes its time.
+  private static let fixture = Result {
+    (
+      secret: try Secret("correct-horse-battery-staple"),
+      tls: try TLSServerContext(identity: try TLSIdentity.selfSigned(commonName: "hub"))
+    )
+  }
+  static let clientIP = IPAddress(v4: 0x0A00_0001)
+  static let edgeIP = IPAddress(v4: 0x0A00_0101)
+  static let hubIP = IPAddress(v4: 0x0A00_0201)
+  static let targetIP = IPAddress(v4: 0x0A00_0301)
+
+  let secret: Secret
+  let tls: TLSServerContext
+  let kernel: SimulatedKernel
+  let clientHost: SimulatedHost
+  let edgeHost: SimulatedHost
+  let hubHost: SimulatedHost
+  let targetHost: SimulatedHost
+  let clients: PeerRing
+  let targets: PeerRing
+  private(set) var engines: [EngineUnderTest] = []
+  var shapes = ShardPool.shapes(memoryBudgetBytes: 200 << 20)
+  /// Hand-driven peers of the hub.
+  var fakes: [FakeEdge] = []
+
+  init(seed: UInt64, faults: SimulatedFaults = .none) throws {
+    (secret, tls) = try Self.fixture.get()
+    kernel = SimulatedKernel(seed: seed, faults: faults)
+    clientHost = kernel.makeHost([Self.clientIP])
+    edgeHost = kernel.makeHost([Self.edgeIP])
+    hubHost = kernel.makeHost([Self.hubIP])
+    targetHost = kernel.makeHost([Self.targetIP])
+    kernel.names["hub"] = [Self.hubIP]
+    kernel.names["target"] = [Self.targetIP]
+    clients = PeerRing(kernel, clientHost, seed: seed &+ 1)
+    targets = PeerRing(kernel, targetHost, seed: seed &+ 2)
+  }
+
+  var now: Instant { kernel.now }
+
+  // MARK: Engines
+
+  func allowedEdge(_ ports: [Port], id: String = edgeID, secret: Secret? = nil) -> AllowedEdge {
+    AllowedEdge(id: id, secret: secret ?? self.secret, listenPorts: ports)
+  }
+
+  func startHub(
+    _ edges: [AllowedEdge], _ change: (inout HubSettings) -> Void = { _ in }
+  ) throws -> EngineUnderTest {
+    var settings = HubSettings()
+    settings.allowedEdges = edges
+    settings.targetHost = "10.0.3.1"
+    change(&settings)
+    let state = HubState(
+      settings: settings, tls: tls,
+      tunnelAddresses: [SocketAddress(.anyV4, 8443)], othersReplace: { _ in })
+    return try start(.hub(state), on: hubHost)
+  }
+
+  func startEdge(
+    id: String = edgeID, secret: Secret? = nil, on host: SimulatedHost? = nil,
+    _ change: (inout EdgeSettings) -> Void = { _ in }
+  ) throws -> EngineUnderTest {
+    var settings = EdgeSettings(hubHost: "hub", edgeID: id, secret: secret ?? self.secret)
+    settings.trust = .insecure
+    settings.bindAddress = .anyV4
+    change(&settings)
+    let trust = try EdgeTrust(settings: settings, report: { _ in })
+    return try start(.edge(EdgeState(settings: settings, trust: trust)), on: host ?? edgeHost)
+  }
+
+  private func start(_ role: Shard.Role, on host: SimulatedHost) throws -> EngineUnderTest {
+    let engine = try EngineUnderTest(kernel, host, role, shapes)
+    engines.append(engine)
+    return engine
+  }
+
+  /// A hub and an edge with a tunnel between them, and the edge listening on `ports`.
+  func startBoth(_ ports: [Port]) throws -> (hub: EngineUnderTest, edge: EngineUnderTest) {
+    let hub = try startHub([allowedEdge(ports)])
+    let edge = try startEdge()
+    let isUp = run(within: .seconds(5)) {
+      edge.readyLinks.count == 1 && hub.readyLinks.count == 1
+    }
+    try #require(isUp, "no tunnel: edge \(edge.events), hub \(hub.events)")
+    return (hub, edge)
+  }
+
+  @discardableResult
+  func connect(_ port: Port, _ plan: PeerPlan) throws -> PeerSocket {
+    let peer = try clients.connect(to: SocketAddress(Self.edgeIP, port), plan)
+    return peer
+  }
+
+  // MARK: Time
+
+  private var turns: [SimulatedTurn] {
+    engines.filter { !$0.hasEnded }.map(\.turn) + [clients.turn, targets.turn]
+      + fakes.map(\.turn)
+  }
+
+  func run(for span: Interval) {
+    kernel.run(turns, until: kernel.now + span)
+  }
+
+  /// Whether `isDone` became true within `span`.
+  func run(within span: Interval, until isDone: () -> Bool) -> Bool {
+    kernel.run(turns, until: kernel.now + span, or: isDone)
+  }
+}
+
+// MARK: Checks
+
+/// Streams as their two ends have seen them.
+struct StreamChecks {
+  let world: World
+  private var targetOf: [UInt64: PeerSocket] = [:]
+
+  init(_ world: World) {
+    self.world = world
+    for peer in world.targets.sockets.values {
+      if let key = peer.key { targetOf[key] = peer }
+    }
+  }
+
+  /// Every byte once and in order; ends after all data; resets where, and only where, the other side
+  /// broke off.
+  func checkStreams() {
+    for client in world.clients.sockets.values {
+      #expect(client.isClosed, "client \(client.id) is still open")
+      #expect(client.wrongAt == nil, "client \(client.id): wrong byte")
+      guard let key = client.key, let target = targetOf[key] else {
+        #expect(
+          client.failure != nil || client.brokeOff, "client \(client.id) ended well, without target"
+        )
+        continue
+      }
+      check(client, target)
+    }
+    for target in world.targets.sockets.values {
+      #expect(target.isClosed, "target of \(target.key ?? 0) is still open")
+      #expect(target.wrongAt == nil, "target of \(target.key ?? 0): wrong byte")
+    }
+  }
+
+  private func check(_ client: PeerSocket, _ target: PeerSocket) {
+    for (reader, writer) in [(client, target), (target, client)] {
+      let name = "\(reader.isClient ? "client" : "target") of stream \(reader.key ?? 0)"
+      #expect(reader.received <= writer.offered, "\(name): more than was sent")
+      if reader.sawEnd {
+        #expect(!writer.brokeOff || writer.isFinished || isUntil(writer), "\(name): end, no reset")
+        if !writer.brokeOff {
+          #expect(reader.received == writer.sent, "\(name): the end came before all data")
+        }
+      }
+      if reader.failure != nil {
+        #expect(writer.brokeOff, "\(name): a reset that nobody made")
+      } else if !reader.brokeOff {
+        #expect(reader.sawEnd, "\(name): neither end nor reset")
+      }
+    }
+  }
+
+  private func isUntil(_ peer: PeerSocket) -> Bool {
+    if case .until = peer.plan.reads { true } else { false }
+  }
+}
+
+extension EngineUnderTest {
+  /// Nothing is left of streams: no connection, no buffer, no slice, no timer but those of links.
+  func checkIdle(_ name: String) {
+    #expect(shard.connections.count == 0, "\(name): connections")
+    for index in 0..<shard.store.poolCount {
+      let pool = shard.store[PoolID(UInt8(index))]
+      #expect(pool.usedCount == 0, "\(name): buffers of pool \(index)")
+    }
+    #expect(shard.store.nodesInUse == 0, "\(name): slice nodes")
+    for link in readyLinks {
+      #expect(link.tunnel?.activeStreams == 0, "\(name): active streams")
+      #expect(link.tunnel?.streamsHeld == 0, "\(name): streams held")
+      #expect(link.tunnel?.queuedBytes == 0, "\(name): bytes queued")
+      #expect(link.tunnel?.hasOutput == false, "\(name): output")
+    }
+    #expect(shard.counters.connectionsOpened == shard.counters.connectionsClosed, "\(name)")
+    #expect(shard.pendingSends.isEmpty && shard.pendingReceives.isEmpty, "\(name): lists")
+    #expect(shard.starvedConnections.isEmpty && shard.starvedLinks.isEmpty, "\(name): starved")
+    if !hasEnded {
+      #expect(shard.timers.count == 1 + shard.links.count + dialTimers, "\(name): timers")
+    }
+  }
+
+  private var dialTimers: Int {
+    guard case .edge(let edge) = shard.role, edge.dialTimer != nil else { return 0 }
+    return 1
+  }
+
+  /// Nothing is left at all, after a stop.
+  func checkEnded(_ name: String) {
+    #expect(hasEnded, "\(name) has not ended")
+    checkIdle(name)
+    #expect(shard.links.count == 0, "\(name): links")
+    #expect(shard.listeners.count == 0, "\(name): listeners")
+    #expect(ring.pendingCount == 0, "\(name): operations")
+  }
+}
+
+extension World {
+  /// Stops both engines and checks that nothing is left.
+  func stopAll() throws {
+    for engine in engines where !engine.hasEnded { try engine.send(.stop) }
+    let ended = run(within: .seconds(3)) { engines.allSatisfy(\.hasEnded) }
+    #expect(ended)
+    for (index, engine) in engines.enumerated() where !engine.wasKilled {
+      engine.checkEnded("engine \(index)")
+    }
+  }
+}
