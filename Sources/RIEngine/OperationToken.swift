@@ -20,8 +20,8 @@ enum OperationKind: UInt8 {
   case targetResolve
 }
 
-/// Layout of a token: kind (8 bits) | slot index (24) | slot generation (32). A completion whose slot
-/// has been used again since is recognised by its generation and dropped.
+/// Layout of a token: kind (8 bits) | slot index (24) | slot generation (32). A completion whose
+/// slot has been used again since is recognised by its generation and dropped.
 struct OperationToken {
   let kind: OperationKind
   let slot: SlotID

@@ -5,7 +5,8 @@
 //   wait ──▶ completions ──▶ inbound (ShardInbound): open records, decode frames, queue for sockets
 //                       └──▶ local sockets (ShardConnections): queue for the tunnel
 //        ──▶ mailbox, timers
-//        ──▶ outbound (ShardOutbound): sends to local sockets, frames sealed and sent, receives armed
+//        ──▶ outbound (ShardOutbound): sends to local sockets, frames sealed and sent,
+//            receives armed
 //   and the next wait submits it all at once.
 
 import RIBase

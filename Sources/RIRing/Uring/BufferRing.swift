@@ -60,9 +60,9 @@ struct BufferRing {
 
 /// The buffers of one pool that the kernel holds. Made when the pool is first received into.
 struct LentBuffers {
-  /// Bytes lent for one pool at a time. The kernel goes through all of them in turn, so they must be
-  /// few enough to stay in the second-level cache (512 KiB to 2 MiB a core); the pool itself hands
-  /// out what came back last.
+  /// Bytes lent for one pool at a time. The kernel goes through all of them in turn, so they must
+  /// be few enough to stay in the second-level cache (512 KiB to 2 MiB a core); the pool itself
+  /// hands out what came back last.
   static let bytesMax = 512 << 10
   static let entriesMin = 2
   static let entriesMax = 4096
@@ -104,8 +104,8 @@ struct LentBuffers {
     if tail != before { ring.publish(tail: tail) }
   }
 
-  /// Takes a buffer back that the kernel has used, with the bytes it could take; nil for a slot that
-  /// is not lent.
+  /// Takes a buffer back that the kernel has used, with the bytes it could take; nil for a slot
+  /// that is not lent.
   mutating func take(_ slot: Int) -> (handle: BufferHandle, capacity: Int)? {
     let slot = slot & (ring.entries - 1)
     guard let handle = handles[slot] else { return nil }

@@ -11,8 +11,8 @@ import RIBase
 
 /// The `IORing` of Linux 5.11 and newer.
 ///
-/// Its state is used by one thread and no closure calls back into it, so it goes without the dynamic
-/// exclusivity checks that would cost a call for each access.
+/// Its state is used by one thread and no closure calls back into it, so it goes without the
+/// dynamic exclusivity checks that would cost a call for each access.
 public final class UringRing: IORing {
   /// User data of entries that are no caller's operation.
   enum UserData {
@@ -108,8 +108,8 @@ public final class UringRing: IORing {
 
   // MARK: Submission
 
-  /// Takes an entry to fill in, with room for `arenaBytes` in the arena. Submits what is queued when
-  /// either is full.
+  /// Takes an entry to fill in, with room for `arenaBytes` in the arena. Submits what is queued
+  /// when either is full.
   func entry(arenaBytes: Int = 0) -> UnsafeMutablePointer<io_uring_sqe> {
     while true {
       if arena.hasRoom(arenaBytes), let entry = queue.nextEntry() { return entry }
