@@ -37,6 +37,8 @@ extension UringRing {
 
   /// Sees to it that the kernel can pick buffers of a pool; false where it cannot.
   func lend(_ pool: PoolID) -> Bool {
+    // SAFETY: `lent` has an initialised place for each pool of the store, whose number is its id;
+    // the ring owns it until its deinit.
     let place = lent + Int(pool.rawValue)
     if place.pointee != nil { return true }
     guard used.bufferRings else { return false }
@@ -74,6 +76,9 @@ extension UringRing {
     if used.pollFirst, descriptors[operation.descriptor].pointee.isDrained {
       flags |= UInt16(IORING_RECVSEND_POLL_FIRST)
     }
+    // SAFETY: an entry of the mapped queue, ours until the next submit. It names no memory: the
+    // kernel picks among the buffers that it was lent, and `lent` keeps each until it is taken
+    // back.
     let entry = entry()
     ri_prep_recv_select(
       entry, operation.descriptor, UInt32(length), UInt16(operation.pool.rawValue), flags,
@@ -82,6 +87,8 @@ extension UringRing {
   }
 
   func received(_ slot: UInt32, _ result: Int32, _ flags: UInt32) {
+    // SAFETY: operations never move, and this one is not removed before `finish`, after which it is
+    // not read.
     let operation = operations[slot]
     let goesOn = flags & IORING_CQE_F_MORE != 0
     var buffer = Int(flags >> UInt32(IORING_CQE_BUFFER_SHIFT))
@@ -155,6 +162,8 @@ extension UringRing {
     if operation.pointee.isCancelled { return finish(slot, -ECANCELED) }
     let pool = store[operation.pointee.pool]
     guard let handle = pool.take() else { return finish(slot, -ENOBUFS) }
+    // SAFETY: `room` is at most a whole buffer, on loan to us alone until it is released or goes to
+    // the caller with its slice. The operation never moves and is not read after `finish`.
     let room = min(operation.pointee.remaining, pool.shape.bytes)
     let count = recv(
       operation.pointee.descriptor, pool.pointer(handle), room, Int32(MSG_DONTWAIT))
