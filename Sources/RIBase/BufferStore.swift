@@ -46,7 +46,7 @@ public final class BufferStore {
   // One thread owns a store: the compiler's exclusivity checks of a class's variables, which cost
   // more than the list operations themselves, are off.
   @exclusivity(unchecked) @usableFromInline var nodes: UnsafeMutablePointer<Node>
-  @exclusivity(unchecked) private var nodeCapacity: Int
+  @exclusivity(unchecked) var nodeCapacity: Int
   @exclusivity(unchecked) private var freeNode: UInt32 = .max
   @exclusivity(unchecked) public private(set) var nodesInUse = 0
 

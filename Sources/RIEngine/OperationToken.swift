@@ -16,6 +16,7 @@ enum OperationKind: UInt8 {
   case connectionSend
   case connectionClose
   case listenerClose
+  case refusalClose
   case hubResolve
   case targetResolve
 }

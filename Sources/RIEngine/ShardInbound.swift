@@ -122,7 +122,7 @@ extension Shard {
     case .ping: tunnel.sendPong(tunnel.payload)
     case .pong: pongReceived(tunnel.payload, link)
     case .config: configReceived(tunnel.payload, link, id)
-    case .hello: break
+    case .hello: helloReceived(tunnel.payload, id)
     case .ended(let error): endLink(id, .protocolViolation(error))
     }
   }
