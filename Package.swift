@@ -62,9 +62,17 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/RemoteIngressCommand"),
+
+    // The load generator and the benchmark.
+    .target(name: "CLoadIO", path: "Bench/CLoadIO"),
+    .target(name: "LoadKit", dependencies: ["CLoadIO"], path: "Bench/LoadKit"),
     .executableTarget(
       name: "ri-bench",
-      dependencies: ["RIEngine"],
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
+        "LoadKit", "CLoadIO", "CLibSSL",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       path: "Bench/ri-bench"),
 
     .target(name: "CMallocCount", path: "Tests/CMallocCount"),
@@ -89,6 +97,9 @@ let package = Package(
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    // Runs the release build of `remoteingress` as a user would; imports nothing of it.
+    .testTarget(name: "EndToEndTests", exclude: ["peers"]),
   ],
   swiftLanguageModes: [.v6]
 )

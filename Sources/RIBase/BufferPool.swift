@@ -59,10 +59,10 @@ public final class BufferPool {
   let generations: UnsafeMutablePointer<UInt32>
   /// Free buffers, last returned on top: it is the warmest in the cache.
   let free: UnsafeMutablePointer<UInt32>
-  public private(set) var freeCount: Int
+  @exclusivity(unchecked) public private(set) var freeCount: Int
   /// Buffers that have come back since the start. Whoever waits for one need not look before this
   /// has changed.
-  public private(set) var returnCount: UInt64 = 0
+  @exclusivity(unchecked) public private(set) var returnCount: UInt64 = 0
 
   /// Maps the memory. Traps when the kernel refuses it: an engine without buffers cannot start.
   init(id: PoolID, shape: BufferPoolShape) {

@@ -43,10 +43,12 @@ public struct SliceQueue: Sendable {
 /// The buffers of one shard. Not safe for use by two threads.
 public final class BufferStore {
   @usableFromInline let pools: [BufferPool]
-  @usableFromInline var nodes: UnsafeMutablePointer<Node>
-  var nodeCapacity: Int
-  var freeNode: UInt32 = .max
-  public private(set) var nodesInUse = 0
+  // One thread owns a store: the compiler's exclusivity checks of a class's variables, which cost
+  // more than the list operations themselves, are off.
+  @exclusivity(unchecked) @usableFromInline var nodes: UnsafeMutablePointer<Node>
+  @exclusivity(unchecked) var nodeCapacity: Int
+  @exclusivity(unchecked) private var freeNode: UInt32 = .max
+  @exclusivity(unchecked) public private(set) var nodesInUse = 0
 
   @usableFromInline
   struct Node {

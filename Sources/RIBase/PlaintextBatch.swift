@@ -19,10 +19,10 @@ public final class PlaintextBatch {
   let store: BufferStore
   let staging: UnsafeMutableRawPointer
   let stagingCapacity: Int
-  private var stagingCount = 0
-  var pieces: [Piece] = []
+  @exclusivity(unchecked) private var stagingCount = 0
+  @exclusivity(unchecked) var pieces: [Piece] = []
   let piecesMax: Int
-  public private(set) var byteCount = 0
+  @exclusivity(unchecked) public private(set) var byteCount = 0
   public let capacity: Int
 
   /// A batch of at most `capacity` bytes.

@@ -13,18 +13,19 @@ public struct SlotID: Hashable, Sendable {
   }
 
   /// Names no slot.
-  public static let none = SlotID(index: .max, generation: 0)
+  @inlinable
+  public static var none: SlotID { SlotID(index: .max, generation: 0) }
 }
 
 /// Elements in chunks that never move. Insert, find and remove are O(1); memory grows with the
 /// largest number of elements ever held at once, up to `capacity`. Not safe for use by two threads.
 public final class Slab<Element> {
   public let capacity: Int
-  public private(set) var count = 0
+  @exclusivity(unchecked) public private(set) var count = 0
   @usableFromInline let chunks: UnsafeMutablePointer<Chunk>
   private let chunkCapacity: Int
-  private var slotCount = 0
-  private var freeSlot = UInt32.max
+  @exclusivity(unchecked) @usableFromInline var slotCount = 0
+  @exclusivity(unchecked) private var freeSlot = UInt32.max
 
   @usableFromInline
   struct Slot {
@@ -120,7 +121,7 @@ public final class Slab<Element> {
   /// The ids of all elements, in the order of their slots. Allocates: not for the data path.
   public var ids: [SlotID] { (0..<slotCount).compactMap { id(at: $0) } }
 
-  @usableFromInline
+  @inlinable
   func isGrown(_ index: UInt32) -> Bool { Int(index) < slotCount }
 
   @inlinable

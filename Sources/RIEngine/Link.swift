@@ -20,33 +20,33 @@ final class Link {
   let socket: Socket
   let peer: SocketAddress
   let tls: TLSLink
-  var phase: Phase
+  @exclusivity(unchecked) var phase: Phase
   var handshake: LineExchange
   /// Present from `ready` on.
-  var tunnel: FramedTunnel?
-  var liveness: Liveness?
+  @exclusivity(unchecked) var tunnel: FramedTunnel?
+  @exclusivity(unchecked) var liveness: Liveness?
   /// The edge this link authenticated as (at the hub).
   var edge: AllowedEdge?
   /// When the tunnel came up.
   var readySince = Instant(nanoseconds: 0)
 
   /// The unfinished record that the last receive ended with, in a buffer of `ShardPool.carry`.
-  var carry: Slice?
-  var receiving = false
+  @exclusivity(unchecked) var carry: Slice?
+  @exclusivity(unchecked) var receiving = false
   /// The sealed bytes in flight: at most one buffer of `ShardPool.tunnelSend`.
-  var outgoing = SliceQueue()
-  var sending = false
+  @exclusivity(unchecked) var outgoing = SliceQueue()
+  @exclusivity(unchecked) var sending = false
   /// A line of the handshake that waits to be sealed.
-  var line: [UInt8] = []
+  @exclusivity(unchecked) var line: [UInt8] = []
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
   var refusal: LinkEndReason?
   /// Our direction ends with what TLS has to say, which is close_notify.
   var isLeaving = false
   /// Listed in the shard's `dirtyLinks`.
-  var isDirty = false
+  @exclusivity(unchecked) var isDirty = false
   var timer: TimerID?
-  var bytesIn: UInt64 = 0
-  var bytesOut: UInt64 = 0
+  @exclusivity(unchecked) var bytesIn: UInt64 = 0
+  @exclusivity(unchecked) var bytesOut: UInt64 = 0
 
   init(
     socket: Socket, peer: SocketAddress, tls: TLSLink, phase: Phase, handshake: LineExchange

@@ -37,9 +37,9 @@ public final class Shard {
   let listeners: Slab<Listener>
   let batch: PlaintextBatch
   let timers: TimerWheel
-  var now: Instant
-  var phase = ShardPhase.running
-  var counters = ShardCounters()
+  @exclusivity(unchecked) var now: Instant
+  @exclusivity(unchecked) var phase = ShardPhase.running
+  @exclusivity(unchecked) var counters = ShardCounters()
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
@@ -48,20 +48,20 @@ public final class Shard {
   var commands: [ShardCommand] = []
 
   /// Links that have something to send.
-  var dirtyLinks: [SlotID] = []
+  @exclusivity(unchecked) var dirtyLinks: [SlotID] = []
   /// Connections with new bytes for their socket, or a finished tunnel direction.
-  var pendingSends: [SlotID] = []
+  @exclusivity(unchecked) var pendingSends: [SlotID] = []
   /// Connections whose socket may be read again.
-  var pendingReceives: [SlotID] = []
+  @exclusivity(unchecked) var pendingReceives: [SlotID] = []
   /// Receives that found their pool empty; armed again when buffers have come back.
-  var starvedConnections: [SlotID] = []
-  var starvedLinks: [SlotID] = []
+  @exclusivity(unchecked) var starvedConnections: [SlotID] = []
+  @exclusivity(unchecked) var starvedLinks: [SlotID] = []
   /// The pools' returns when the starved lists were last tried.
-  var returnsSeen: UInt64 = 0
+  @exclusivity(unchecked) var returnsSeen: UInt64 = 0
   /// The stash pool's returns when its memory was last given back.
   var stashReturnsTrimmed: UInt64 = 0
   /// Scratch to swap the lists above with while they are worked through.
-  var scratch: [SlotID] = []
+  @exclusivity(unchecked) var scratch: [SlotID] = []
 
   enum Role {
     case hub(HubState)

@@ -3,21 +3,24 @@
 // # The completion contract
 //
 // 1. An operation is queued by a call that returns at once and is handed to the kernel by the next
-//    `wait`. It names a `Token`, which comes back in each of its completions.
+//    `wait`. It names a `Token`, which comes back in each of its completions and is not used for
+//    another operation until the last of them.
 // 2. Every operation ends with exactly one completion whose `more` is false (its *terminal*
 //    completion), whatever happens to it: success, error, cancellation, close. `accept` and
 //    `receive` may deliver completions with `more` before it.
 // 3. `result` is a count of bytes, a descriptor, or a negated errno. A receive of 0 bytes is the
-//    peer's end of stream, and terminal.
+//    peer's end of stream, and terminal. A reset is never reported as one: the receive ends with
+//    -ECONNRESET and the send with that or -EPIPE, whichever learns of it first.
 // 4. A received buffer belongs to the caller, who releases it to its pool when done. Rings pick
 //    buffers only when data has arrived: a receive at rest holds none. When the pool is empty the
 //    receive ends with -ENOBUFS (terminal, nothing lost): arm it again once buffers have returned.
-// 5. Slices given to `send` stay with the caller, who keeps them alive until the terminal completion.
-// 6. `cancel` ends an operation early: its terminal completion carries what had happened by then, or
-//    -ECANCELED. Cancelling what has ended is harmless.
-// 7. `close` cancels what is pending on the socket, waits for all those terminal completions, closes
-//    the descriptor, and only then completes with its own token: after it no completion names an
-//    operation of that socket, so its slot can be used again.
+// 5. Slices given to `send` stay with the caller, who keeps them alive until the terminal
+//    completion.
+// 6. `cancel` ends an operation early: its terminal completion carries what had happened by then,
+//    or -ECANCELED. Cancelling what has ended is harmless.
+// 7. `close` cancels what is pending on the socket, waits for all those terminal completions,
+//    closes the descriptor, and only then completes with its own token: after it no completion
+//    names an operation of that socket, so its slot can be used again.
 // 8. Completions of one socket's receives arrive in the order of the bytes. At most one `receive`
 //    and one `send` may be pending on a socket.
 // 9. A ring belongs to the thread that calls `wait`; only a `RingWaker` may be used by others.
@@ -54,8 +57,8 @@ public struct Datagram: Sendable {
   public var source: SocketAddress
   /// The address it was sent to (IP_PKTINFO), when the socket reports it; the port is the socket's.
   public var local: IPAddress?
-  /// The payload; several datagrams of `segmentBytes` each (the last may be shorter) when the kernel
-  /// joined them (UDP_GRO).
+  /// The payload; several datagrams of `segmentBytes` each (the last may be shorter) when the
+  /// kernel joined them (UDP_GRO).
   public var payload: Slice
   public var segmentBytes: Int
 }
@@ -72,7 +75,8 @@ public enum SendMode: Sendable {
 
 /// How a socket ends.
 public enum CloseMode: Sendable {
-  /// Unsent bytes are still delivered (FIN).
+  /// Unsent bytes are still delivered (FIN). The kernel resets all the same when received bytes
+  /// were left unread (RFC 2525, section 2.17).
   case graceful
   /// The peer sees a reset (RST).
   case reset
@@ -141,7 +145,7 @@ public protocol IORing: AnyObject {
   func localAddress(of socket: Socket) -> SocketAddress?
   func peerAddress(of socket: Socket) -> SocketAddress?
   func set(_ option: SocketOption, on socket: Socket)
-  /// Ends the sending direction (FIN after what was sent).
+  /// Ends the sending direction (FIN after what was sent). For when no send is pending.
   func shutdownSending(_ socket: Socket)
 
   // MARK: Operations (queued; completed by `wait`)
@@ -155,10 +159,13 @@ public protocol IORing: AnyObject {
   /// Sends the queue's slices from the front (at most `Limits.sendSlicesMax`). The caller drops the
   /// sent bytes from the queue at completion; it may append meanwhile, but not remove.
   func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token)
-  /// Receives datagrams until cancelled or failed; read each completion by `datagram(in:)`.
+  /// Receives datagrams until cancelled or failed; read each completion by `datagram(in:)`. A
+  /// buffer takes 112 bytes besides the payload; a datagram that was cut for want of room reads as
+  /// nil.
   func receiveDatagrams(on socket: Socket, into pool: PoolID, token: Token)
-  /// Sends one slice as datagrams of `segmentBytes` each (0: one datagram) to `destination` (nil: the
-  /// connected peer), from `source` where the socket has several addresses.
+  /// Sends one slice as datagrams of `segmentBytes` each (0: one datagram) to `destination` (nil:
+  /// the connected peer), from `source` where the socket has several addresses. Several may be
+  /// pending. A full socket may end it with -EAGAIN: then the rest of it is not sent.
   func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
     from source: IPAddress?, token: Token)
@@ -173,8 +180,8 @@ public protocol IORing: AnyObject {
   // MARK: Completions
 
   /// Submits what is queued, then returns all completions that are there, waiting for the first one
-  /// until `deadline` (nil: for ever; a time in the past: not at all) or a wake. The memory is valid
-  /// until the next `wait`.
+  /// until `deadline` (nil: for ever; a time in the past: not at all) or a wake. The memory is
+  /// valid until the next `wait`.
   func wait(until deadline: Instant?) -> UnsafeBufferPointer<Completion>
   func datagram(in completion: Completion, of socket: Socket) -> Datagram?
   func takeAddresses(_ token: Token) -> [SocketAddress]

@@ -111,6 +111,14 @@ struct Sockets {
     return result == 0 ? value : errno
   }
 
+  /// Whether a TCP connection has come to its end in both directions (TCP_INFO: TCP_CLOSE).
+  func isDisconnected(_ socket: Socket) -> Bool {
+    var info = tcp_info()
+    var size = socklen_t(MemoryLayout<tcp_info>.size)
+    let result = getsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &size)
+    return result == 0 && Int(info.tcpi_state) == TCP_CLOSE
+  }
+
   func closeNow(_ socket: Socket) {
     _ = Glibc.close(socket.descriptor)
   }

@@ -16,34 +16,37 @@ import RIWire
 /// Ownership: slices sent are taken over, slices in events are lent; `end` returns all that is held
 /// and must be called before the tunnel is dropped. Cost: O(1) a frame, no allocation once its
 /// tables have grown to the largest number of streams. Not safe for use by two threads.
+///
+/// Nothing here calls back, so no two accesses of its state can overlap; the run-time check of that
+/// was a third of a small frame's cost and is off (`@exclusivity(unchecked)`).
 public final class FramedTunnel {
   public let role: TunnelRole
   let store: BufferStore
   let windows: WindowLimits
   let streams: Slab<StreamState>
-  var table: StreamTable
-  var decoder: FrameDecoder
+  @exclusivity(unchecked) var table: StreamTable
+  @exclusivity(unchecked) var decoder: FrameDecoder
 
-  var scheduler = Scheduler()
+  @exclusivity(unchecked) var scheduler = Scheduler()
   /// Streams with a CLOSE or credit to send.
-  var controlStreams = StreamList(.control)
+  @exclusivity(unchecked) var controlStreams = StreamList(.control)
   /// Streams with `.closed` or `.room` to tell.
-  var eventStreams = StreamList(.event)
-  var controlQueue = ControlQueue()
-  var configOutput = ConfigOutput()
+  @exclusivity(unchecked) var eventStreams = StreamList(.event)
+  @exclusivity(unchecked) var controlQueue = ControlQueue()
+  @exclusivity(unchecked) var configOutput = ConfigOutput()
 
   /// The stream whose last event was just told: its slot is free from the next `pollEvent` on.
-  var departed = SlotID.none
-  var nextStreamID: UInt32 = 1
-  var isEnded = false
+  @exclusivity(unchecked) var departed = SlotID.none
+  @exclusivity(unchecked) var nextStreamID: UInt32 = 1
+  @exclusivity(unchecked) var isEnded = false
 
   /// Streams that count for the windows: opened, and neither closed nor reset.
-  public internal(set) var activeStreams = 0
+  @exclusivity(unchecked) public internal(set) var activeStreams = 0
   /// Streams that have a place, those that end included.
   public var streamsHeld: Int { streams.count }
   /// Payload bytes that wait for credit or their turn.
-  public internal(set) var queuedBytes = 0
-  public internal(set) var counters = TunnelCounters()
+  @exclusivity(unchecked) public internal(set) var queuedBytes = 0
+  @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()
 
   /// `windows` are the protocol's but for tests; `seed` spreads the peer's choice of ids (random in
   /// production).
@@ -134,13 +137,13 @@ public final class FramedTunnel {
     if creditDue(slot) > 0 { controlStreams.append(slot, in: streams) }
   }
 
-  /// How many bytes are worth reading from the local socket now: what credit and
-  /// `Limits.streamQueueBytes` leave beyond what is queued. 0 or less means none, and that `.room`
-  /// will tell when there is some.
-  public func sendRoom(_ stream: StreamRef) -> Int {
+  /// How many bytes may be read from the local socket now: what credit and
+  /// `Limits.streamQueueBytes` leave beyond what is queued. When that is less than `least`, `.room`
+  /// will tell when it is not.
+  public func sendRoom(_ stream: StreamRef, atLeast least: Int = 1) -> Int {
     guard isLive(stream.slot) else { return 0 }
     let room = streams[stream.slot].roomBytes
-    if room <= 0 { streams[stream.slot].roomWanted = true }
+    if room < least { streams[stream.slot].roomWanted = Int32(least) }
     return room
   }
 

@@ -10,7 +10,8 @@ struct RemoteIngressCommand: ParsableCommand {
     abstract: "An ingress tunnel: traffic from the Internet reaches a private cluster.",
     discussion: "Exit codes: 0 fine, 1 failed, 2 bad usage or configuration.",
     version: remoteIngressVersion,
-    subcommands: [HubCommand.self, EdgeCommand.self, TokenCommand.self, DemoCommand.self,
+    subcommands: [
+      HubCommand.self, EdgeCommand.self, TokenCommand.self, DemoCommand.self,
       VersionCommand.self,
     ])
 }

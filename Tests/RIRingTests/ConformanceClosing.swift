@@ -109,6 +109,50 @@ import Testing
   }
 
   @Test(arguments: Backend.available)
+  func resetThatEndedASendIsToldToALaterReceive(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (client, server) = try driver.narrowConnection()
+    _ = try driver.fill(client)
+    var queue = driver.outgoing(RingDriver.pattern(1 << 20))
+    let send = driver.send(queue, client)
+    driver.pass(.milliseconds(2))
+    try driver.close(server, .reset)
+    #expect(try driver.result(of: send) < 0)
+    driver.store.removeAll(from: &queue)
+    #expect(try driver.result(of: driver.receive(client)) == -ECONNRESET)
+  }
+
+  @Test(arguments: Backend.available)
+  func sendingToAClosedPeerFailsInTheEnd(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (client, server) = try driver.connection()
+    try driver.close(server)
+    var queue = driver.outgoing([1])
+    var result: Int32 = 1
+    for _ in 0..<1_000 where result > 0 {
+      result = try driver.result(of: driver.send(queue, client))
+      driver.pass(.microseconds(100))
+    }
+    #expect(result == -EPIPE || result == -ECONNRESET)
+    driver.store.removeAll(from: &queue)
+  }
+
+  @Test(arguments: Backend.available)
+  func closeOfAReaderEndsAPendingSend(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (client, server) = try driver.narrowConnection()
+    var queue = driver.outgoing(RingDriver.pattern(4 << 20))
+    let send = driver.send(queue, client)
+    let receive = driver.receive(server)
+    #expect(driver.run { driver.bytes(receive).count > 50_000 })
+    // All that has arrived is read; more is on its way, and meets a closed socket.
+    try driver.close(server)
+    let result = try driver.result(of: send)
+    #expect(result == -EPIPE || result == -ECONNRESET)
+    driver.store.removeAll(from: &queue)
+  }
+
+  @Test(arguments: Backend.available)
   func cancellingWhatHasEndedIsHarmless(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let (client, server) = try driver.connection()

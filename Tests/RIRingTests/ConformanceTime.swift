@@ -11,7 +11,7 @@ import Testing
   func timeoutsEndInTheOrderOfTheirDeadlines(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     let start = driver.ring.updateNow()
-    let delays: [Int64] = [9, 3, 7, 1, 5, 3]
+    let delays: [Int64] = [90, 30, 70, 10, 50, 30]
     let tokens = delays.map { delay in
       let token = driver.token()
       driver.ring.timeout(at: start + .milliseconds(delay), token: token)
@@ -39,7 +39,7 @@ import Testing
     let start = driver.ring.updateNow()
     let tokens = (0..<50).map { i in
       let token = driver.token()
-      driver.ring.timeout(at: start + .milliseconds(3 + Int64(i % 7)), token: token)
+      driver.ring.timeout(at: start + .milliseconds(300 + Int64(i % 7)), token: token)
       return token
     }
     driver.wait(until: start)

@@ -54,9 +54,9 @@ extension EpollRing {
     let state = table.state(descriptor)
     var message = msghdr()
     message.msg_iov = vectors
-    message.msg_iovlen = gather(
+    message.msg_iovlen = store.gather(
       state.pointee.outputQueue, from: Int(state.pointee.outputSent),
-      to: Int(state.pointee.outputTotal))
+      to: Int(state.pointee.outputTotal), into: vectors)
     var count = 0
     repeat {
       count = sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
@@ -77,25 +77,6 @@ extension EpollRing {
     case .all where isComplete: return endOutput(descriptor, sent)
     case .some, .all: break
     }
-  }
-
-  /// Puts bytes `start` to `end` of the queue into `vectors`; returns the number of slices.
-  private func gather(_ queue: SliceQueue, from start: Int, to end: Int) -> Int {
-    var position = 0
-    var count = 0
-    store.forEach(in: queue) { slice in
-      let bytes = store.mutableBytes(slice)
-      let first = max(start - position, 0)
-      let last = min(end - position, bytes.count)
-      position += bytes.count
-      if first < last {
-        vectors[count] = iovec(
-          iov_base: bytes.baseAddress.map { $0 + first }, iov_len: last - first)
-        count += 1
-      }
-      return position < end && count < Limits.sendSlicesMax
-    }
-    return count
   }
 
   // MARK: Datagrams

@@ -1,8 +1,8 @@
 // The ring on epoll(7): edge-triggered readiness, and the system calls made here.
 //
 // An operation is tried when it is asked for, where that is likely to succeed, else when epoll says
-// that the descriptor is ready. `wait` gives each ready descriptor one turn, so that no stream keeps
-// the others waiting. Receiving is in EpollRing+Receiving, sending in +Sending.
+// that the descriptor is ready. `wait` gives each ready descriptor one turn, so that no stream
+// keeps the others waiting. Receiving is in EpollRing+Receiving, sending in +Sending.
 
 import CLinuxIO
 import Glibc
@@ -10,6 +10,9 @@ import RIBase
 
 /// A ring for kernels and containers without io_uring. Linux 5.11 on for waits of less than a
 /// millisecond.
+///
+/// Its state is used by one thread and never inside a closure that calls back into the ring, so it
+/// goes without the dynamic exclusivity checks that would cost a call for each access.
 public final class EpollRing: IORing {
   /// What a token names, as TokenTable keeps it.
   enum Operation {
@@ -39,22 +42,22 @@ public final class EpollRing: IORing {
   static let eventsMax = 512
 
   public let store: BufferStore
-  public private(set) var now: Instant
+  @exclusivity(unchecked) public private(set) var now: Instant
   let sockets = Sockets(nonblocking: true)
-  var table = EpollTable()
-  var tokens = TokenTable()
-  var completions = CompletionQueue()
+  @exclusivity(unchecked) var table = EpollTable()
+  @exclusivity(unchecked) var tokens = TokenTable()
+  @exclusivity(unchecked) var completions = CompletionQueue()
   /// Scratch for the gathering calls.
   let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: Limits.sendSlicesMax)
   let handles = UnsafeMutablePointer<BufferHandle>.allocate(capacity: receiveBuffersMax)
   let datagrams = DatagramBatch()
   private let descriptor: Int32
   private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: eventsMax)
-  private var timers = TimerHeap()
-  private var resolver: Resolver
-  private var chance = KernelRandom()
+  @exclusivity(unchecked) private var timers = TimerHeap()
+  @exclusivity(unchecked) private var resolver: Resolver
+  @exclusivity(unchecked) private var chance = KernelRandom()
   private let eventWaker: EventWaker
-  private var hasNanosecondWait = true
+  @exclusivity(unchecked) private var hasNanosecondWait = true
 
   /// Fails where the process has no descriptors left.
   public init(store: BufferStore) throws(RingError) {
@@ -223,7 +226,7 @@ public final class EpollRing: IORing {
       tokens.remove(token)
       completions.append(token, 0)
     }
-    resolver.poll { completions.append($0, $1) }
+    if resolver.isActive { resolver.poll { completions.append($0, $1) } }
     return woken
   }
 

@@ -14,8 +14,8 @@ struct EpollDescriptor {
   var mayRead = false
   /// Whether a write may be taken; false once one was not or only in part, until the next edge.
   var mayWrite = true
-  /// The end of the stream or an error is waiting behind the bytes: no further edge announces it, so
-  /// reading goes on past a short read.
+  /// The end of the stream or an error is waiting behind the bytes: no further edge announces it,
+  /// so reading goes on past a short read.
   var isEnding = false
   /// Whether the descriptor stands in the ready list. Outlives a close, like `next`.
   var isListed = false

@@ -66,8 +66,8 @@ extension SimulatedKernel {
 }
 
 extension SimulatedDatagram {
-  /// Writes the datagram as `DatagramLayout` has it, and returns the bytes used. What the buffer has
-  /// no room for is cut off and marked (MSG_TRUNC).
+  /// Writes the datagram as `DatagramLayout` has it, and returns the bytes used. What the buffer
+  /// has no room for is cut off and marked (MSG_TRUNC).
   func write(to buffer: UnsafeMutableRawBufferPointer) -> Int {
     let layout = DatagramLayout.self
     precondition(buffer.count > layout.payloadOffset)

@@ -335,7 +335,8 @@ public final class SimulatedRing: IORing {
     while let operation = socket.receive, socket.isReadable, let pipe = socket.incoming {
       guard pipe.arrived > 0 else {
         socket.receive = nil
-        return end(operation.token, -socket.failure)
+        // An end that arrived stands before a reset behind it.
+        return end(operation.token, pipe.isEndArrived ? 0 : -socket.failure)
       }
       guard let buffer = store[operation.pool].take() else {
         socket.receive = nil
@@ -390,21 +391,6 @@ final class SimulatedWaker: RingWaker {
   }
 
   func wake() { state.store(true, ordering: .releasing) }
-}
-
-extension BufferStore {
-  /// The bytes of the slices that one send takes from the queue.
-  func sendableBytes(_ queue: SliceQueue) -> Int {
-    guard Int(queue.sliceCount) > Limits.sendSlicesMax else { return Int(queue.byteCount) }
-    var slices = 0
-    var bytes = 0
-    forEach(in: queue) {
-      bytes += Int($0.count)
-      slices += 1
-      return slices < Limits.sendSlicesMax
-    }
-    return bytes
-  }
 }
 
 extension SimulatedKernel {

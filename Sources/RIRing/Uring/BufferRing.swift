@@ -66,6 +66,7 @@ struct LentBuffers {
   static let entriesMax = 4096
 
   let ring: BufferRing
+  let bufferBytes: Int
   private let pool: BufferPool
   private let handles: UnsafeMutablePointer<BufferHandle?>
   private var tail: UInt16 = 0
@@ -81,6 +82,7 @@ struct LentBuffers {
     }
     self.ring = ring
     self.pool = pool
+    bufferBytes = pool.shape.bytes
     handles = .allocate(capacity: entries)
     handles.initialize(repeating: nil, count: entries)
   }
@@ -92,7 +94,7 @@ struct LentBuffers {
     while count < ring.entries, handles[Int(tail) & mask] == nil, let handle = pool.take() {
       let slot = Int(tail) & mask
       handles[slot] = handle
-      ring.put(pool.pointer(handle), pool.shape.bytes, at: slot)
+      ring.put(pool.pointer(handle), bufferBytes, at: slot)
       tail &+= 1
       count += 1
     }

@@ -49,21 +49,15 @@ struct OperationTable: ~Copyable {
   private var firstFree = none
   private(set) var count = 0
 
-  /// Open addressing by token, linear probing; at most half full. Holds slots or `none`.
-  private var index: UnsafeMutablePointer<UInt32>
-  private var indexBits: UInt64
+  private var slots = TokenTable()
 
   init() {
     chunks = .allocate(capacity: Self.capacity / Self.chunkSlots)
-    indexBits = 11
-    index = .allocate(capacity: 1 << indexBits)
-    index.initialize(repeating: Self.none, count: 1 << indexBits)
   }
 
   deinit {
     for i in 0..<Int(slotCount) / Self.chunkSlots { chunks[i].deallocate() }
     chunks.deallocate()
-    index.deallocate()
   }
 
   /// The operation in a slot that `insert` gave out.
@@ -80,52 +74,20 @@ struct OperationTable: ~Copyable {
     firstFree = self[slot].pointee.next
     self[slot].initialize(to: operation)
     count += 1
-    var place = home(operation.token)
-    while index[place] != Self.none { place = (place + 1) & mask }
-    index[place] = slot
+    slots.insert(operation.token, UInt64(slot))
     return slot
   }
 
   /// The slot of the operation that a token names.
   func find(_ token: Token) -> UInt32? {
-    var place = home(token)
-    while index[place] != Self.none {
-      if self[index[place]].pointee.token == token { return index[place] }
-      place = (place + 1) & mask
-    }
-    return nil
+    slots.find(token).map { UInt32(truncatingIfNeeded: $0) }
   }
 
   mutating func remove(_ slot: UInt32) {
-    unindex(slot)
+    slots.remove(self[slot].pointee.token)
     self[slot].pointee.next = firstFree
     firstFree = slot
     count -= 1
-  }
-
-  // MARK: Index
-
-  private var mask: Int { 1 << indexBits - 1 }
-
-  private func home(_ token: Token) -> Int {
-    // Fibonacci hashing: tokens are counters and packed fields, alike in most of their bits.
-    Int((token.rawValue &* 0x9E37_79B9_7F4A_7C15) >> (64 - indexBits))
-  }
-
-  /// Closes the gap by moving back what was pushed past it.
-  private func unindex(_ slot: UInt32) {
-    var gap = home(self[slot].pointee.token)
-    while index[gap] != slot { gap = (gap + 1) & mask }
-    var place = (gap + 1) & mask
-    while index[place] != Self.none {
-      let pushed = (place - home(self[index[place]].pointee.token)) & mask
-      if pushed >= (place - gap) & mask {
-        index[gap] = index[place]
-        gap = place
-      }
-      place = (place + 1) & mask
-    }
-    index[gap] = Self.none
   }
 
   private mutating func grow() -> Bool {
@@ -139,21 +101,6 @@ struct OperationTable: ~Copyable {
     }
     firstFree = slotCount
     slotCount += UInt32(Self.chunkSlots)
-    if Int(slotCount) * 2 > 1 << indexBits { growIndex() }
     return true
-  }
-
-  private mutating func growIndex() {
-    let old = index
-    let oldCount = 1 << indexBits
-    indexBits += 1
-    index = .allocate(capacity: 1 << indexBits)
-    index.initialize(repeating: Self.none, count: 1 << indexBits)
-    for i in 0..<oldCount where old[i] != Self.none {
-      var place = home(self[old[i]].pointee.token)
-      while index[place] != Self.none { place = (place + 1) & mask }
-      index[place] = old[i]
-    }
-    old.deallocate()
   }
 }

@@ -89,20 +89,21 @@ struct UringQueue: ~Copyable {
     ri_load_acquire(ring.pointee.sq.kflags) & IORING_SQ_CQ_OVERFLOW != 0
   }
 
-  /// Hands each completion (user data, result, flags) to `body` and takes it off the queue.
+  /// Takes each completion (user data, result, flags) off the queue and hands it to `body`, which may
+  /// reap by itself.
   @inline(__always)
   func reap(_ body: (UInt64, Int32, UInt32) -> Void) {
-    let tail = ri_load_acquire(ring.pointee.cq.ktail)
-    var head = ring.pointee.cq.khead.pointee
-    let cqes = ring.pointee.cq.cqes
+    guard let cqes = ring.pointee.cq.cqes, let head = ring.pointee.cq.khead else { return }
     let mask = ring.pointee.cq.ring_mask
-    while head != tail {
+    while head.pointee != ri_load_acquire(ring.pointee.cq.ktail) {
       // SAFETY: masked to the mapped array; entries before the tail were written by the kernel.
-      let entry = cqes?[Int(head & mask)]
-      head &+= 1
-      if let entry { body(entry.user_data, entry.res, entry.flags) }
+      let entry = cqes + Int(head.pointee & mask)
+      let (userData, result, flags) = (
+        entry.pointee.user_data, entry.pointee.res, entry.pointee.flags
+      )
+      ri_store_release(head, head.pointee &+ 1)
+      body(userData, result, flags)
     }
-    ri_store_release(ring.pointee.cq.khead, head)
   }
 
   // MARK: Buffer rings

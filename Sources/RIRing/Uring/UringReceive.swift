@@ -45,8 +45,9 @@ extension UringRing {
 
   private func queueReceive(_ slot: UInt32) {
     let operation = operations[slot].pointee
-    guard operation.kind == .receive else { return queuePoll(slot) }
-    let bufferBytes = store[operation.pool].shape.bytes
+    guard operation.kind == .receive,
+      let bufferBytes = lent[Int(operation.pool.rawValue)]?.bufferBytes
+    else { return queuePoll(slot) }
     let fillsOne = bufferBytes >= Self.wholeBufferBytes
     let multishot =
       used.multishotReceive && !fillsOne
@@ -160,6 +161,8 @@ extension UringRing {
       let code = errno
       pool.release(handle)
       if count < 0, code == EAGAIN || code == EINTR { return queuePoll(slot) }
+      // The poll saw an error that a send has taken since: this is no end of stream.
+      if count == 0, result & Int32(POLLERR) != 0 { return finish(slot, -ECONNRESET) }
       return finishReceive(slot, count == 0 ? 0 : -code)
     }
     operation.pointee.remaining -= count

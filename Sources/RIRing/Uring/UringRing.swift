@@ -10,6 +10,9 @@ import Glibc
 import RIBase
 
 /// The `IORing` of Linux 5.11 and newer.
+///
+/// Its state is used by one thread and no closure calls back into it, so it goes without the dynamic
+/// exclusivity checks that would cost a call for each access.
 public final class UringRing: IORing {
   /// User data of entries that are no caller's operation.
   enum UserData {
@@ -19,26 +22,27 @@ public final class UringRing: IORing {
 
   public let backendName = "uring"
   public let store: BufferStore
-  public private(set) var now: Instant
+  @exclusivity(unchecked) public private(set) var now: Instant
   /// What this ring uses.
   public let used: UringFeatures
 
   let sockets = Sockets(nonblocking: false)
   let queue: UringQueue
-  var operations = OperationTable()
-  var descriptors = DescriptorTable()
-  private var arena = SubmitArena()
+  @exclusivity(unchecked) var operations = OperationTable()
+  @exclusivity(unchecked) var descriptors = DescriptorTable()
+  @exclusivity(unchecked) private var arena = SubmitArena()
   /// The buffers that the kernel holds, by pool.
   let lent: UnsafeMutablePointer<LentBuffers?>
   /// Completions of the next `wait`, beside those of the last that the caller may still be reading.
-  private var completions = CompletionQueue()
+  @exclusivity(unchecked) private var completions = CompletionQueue()
   /// Completions taken off a queue that had to be emptied to go on submitting.
-  private var stashed: [(userData: UInt64, result: Int32, flags: UInt32)] = []
+  @exclusivity(unchecked) private var stashed: [(userData: UInt64, result: Int32, flags: UInt32)] =
+    []
 
   private let eventWaker: EventWaker
-  private var isWoken = false
-  private var resolver: Resolver
-  private var randomSource = KernelRandom()
+  @exclusivity(unchecked) private var isWoken = false
+  @exclusivity(unchecked) private var resolver: Resolver
+  @exclusivity(unchecked) private var randomSource = KernelRandom()
 
   /// What this kernel offers. Fails with EPERM where io_uring is forbidden, ENOSYS where it is
   /// missing or older than Linux 5.11.
@@ -143,10 +147,7 @@ public final class UringRing: IORing {
 
   public func wait(until deadline: Instant?) -> UnsafeBufferPointer<Completion> {
     isWoken = false
-    for completion in stashed {
-      dispatch(completion.userData, completion.result, completion.flags)
-    }
-    stashed.removeAll(keepingCapacity: true)
+    dispatchStashed()
     pollResolver()
     repeat {
       for pool in 0..<store.poolCount { lent[pool]?.refill() }
@@ -154,14 +155,34 @@ public final class UringRing: IORing {
       let timeout = isDue ? 0 : deadline.map { max(0, ($0 - now).nanoseconds) } ?? -1
       _ = accept(queue.enter(waitFor: timeout == 0 ? 0 : 1, timeout: timeout == 0 ? -1 : timeout))
       now = KernelClock.now()
-      queue.reap(dispatch)
+      queue.reap(take)
       while queue.hasOverflow {
         _ = accept(queue.enter(waitFor: 0, timeout: -1))
-        queue.reap(dispatch)
+        queue.reap(take)
       }
+      dispatchStashed()
       if isWoken { pollResolver() }
     } while completions.isEmpty && !isWoken && deadline.map { now < $0 } ?? true
     return completions.lend()
+  }
+
+  /// Completions stay in order: once some are stashed, those behind them are.
+  private func take(_ userData: UInt64, _ result: Int32, _ flags: UInt32) {
+    if stashed.isEmpty {
+      dispatch(userData, result, flags)
+    } else {
+      stashed.append((userData, result, flags))
+    }
+  }
+
+  private func dispatchStashed() {
+    while !stashed.isEmpty {
+      let batch = stashed
+      stashed = []
+      for completion in batch {
+        dispatch(completion.userData, completion.result, completion.flags)
+      }
+    }
   }
 
   private func dispatch(_ userData: UInt64, _ result: Int32, _ flags: UInt32) {

@@ -9,12 +9,7 @@ extension UringRing {
     var operation = Operation(token: token, kind: .send, descriptor: socket.descriptor)
     operation.mode = mode
     operation.queue = queue
-    var slices = 0
-    store.forEach(in: queue) { slice in
-      operation.remaining += Int(slice.count)
-      slices += 1
-      return slices < Limits.sendSlicesMax
-    }
+    operation.remaining = store.sendableBytes(queue)
     guard operation.remaining > 0 else { return emit(token, 0) }
     if let slot = begin(operation) { queueSend(slot) }
   }
@@ -40,7 +35,9 @@ extension UringRing {
     } else {
       let vectors = arenaBytes(vectorBytes).bindMemory(
         to: iovec.self, capacity: Limits.sendSlicesMax)
-      let count = gather(operation, into: vectors)
+      let count = store.gather(
+        operation.queue, from: operation.done, to: operation.done + operation.remaining,
+        into: vectors)
       let message = arenaBytes(messageBytes).bindMemory(to: msghdr.self, capacity: 1)
       message.initialize(to: msghdr())
       message.pointee.msg_iov = vectors
@@ -50,39 +47,13 @@ extension UringRing {
     entry.pointee.user_data = UInt64(slot)
   }
 
-  /// Lists what is left to send. The queue's last slice may have grown since: that is not ours.
-  private func gather(_ operation: Operation, into vectors: UnsafeMutablePointer<iovec>) -> Int {
-    var skip = operation.done
-    var left = operation.remaining
-    var count = 0
-    store.forEach(in: operation.queue) { slice in
-      let bytes = store.mutableBytes(slice)
-      if skip >= bytes.count {
-        skip -= bytes.count
-        return true
-      }
-      let part = min(left, bytes.count - skip)
-      vectors[count] = iovec(iov_base: bytes.baseAddress.map { $0 + skip }, iov_len: part)
-      skip = 0
-      left -= part
-      count += 1
-      return left > 0 && count < Limits.sendSlicesMax
-    }
-    return count
-  }
-
   func sent(_ slot: UInt32, _ result: Int32) {
     let operation = operations[slot]
     if result > 0 {
       operation.pointee.done += Int(result)
       operation.pointee.remaining -= Int(result)
-    } else {
-      switch -result {
-      case ECONNRESET, ECONNABORTED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
-        descriptors[operation.pointee.descriptor].pointee.failure = -result
-      default: break
-      }
     }
+    noteFailure(operation.pointee, result)
     let (done, isCancelled) = (operation.pointee.done, operation.pointee.isCancelled)
     guard operation.pointee.mode == .all else {
       return finish(slot, result == -EINTR ? -EAGAIN : result)
@@ -91,5 +62,20 @@ extension UringRing {
     if (isShort || result == -EINTR) && !isCancelled { return queueSend(slot) }
     // A cancelled one reports what it sent; a failed one fails, for the rest can never follow.
     finish(slot, result < 0 && !(isCancelled && done > 0) ? result : Int32(clamping: done))
+  }
+
+  /// Keeps the error of a broken connection for its receive. A send that is to take everything and
+  /// has sent a part reports the part alone, and the error is gone.
+  private func noteFailure(_ operation: Operation, _ result: Int32) {
+    let state = descriptors[operation.descriptor]
+    switch -result {
+    case ECONNRESET, ECONNABORTED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
+      state.pointee.failure = -result
+    case ..<0 where operation.mode == .all && operation.remaining > 0:
+      if sockets.isDisconnected(Socket(descriptor: operation.descriptor)) {
+        state.pointee.failure = ECONNRESET
+      }
+    default: break
+    }
   }
 }

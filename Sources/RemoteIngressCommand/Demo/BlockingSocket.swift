@@ -34,7 +34,8 @@ struct BlockingSocket: Sendable {
       throw Failure(description: "no connection to port \(port)")
     }
     var on: Int32 = 1
-    setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+    setsockopt(
+      descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
     return BlockingSocket(descriptor: descriptor)
   }
 

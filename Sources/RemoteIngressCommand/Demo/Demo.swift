@@ -95,7 +95,8 @@ struct Demo {
 
   private func rate(_ seconds: Double) -> String {
     let gigabits = Double(bulkBytes) * 8 / seconds / 1e9
-    return "\(Double(Int(gigabits * 100)) / 100) Gbit/s (client, target, hub and edge on one machine)"
+    return
+      "\(Double(Int(gigabits * 100)) / 100) Gbit/s (client, target, hub and edge on one machine)"
   }
 
   private func rounded(_ value: Double) -> Int { Int(value.rounded()) }

@@ -1,0 +1,66 @@
+// Warm-up, then a window whose both ends are read from all clocks at once.
+
+import Glibc
+
+/// Decides when a load begins to count and when it is over.
+struct MeasuredWindow {
+  private struct Reading {
+    var time: UInt64
+    var units: UInt64
+    var watched: [UInt64]
+    var own: UInt64
+    var machine: MachineTime?
+  }
+
+  private let order: LoadOrder
+  private var begin: Reading?
+  private var end: Reading?
+  /// When the clock takes it into the next phase.
+  private(set) var nextChange: UInt64
+
+  init(_ order: LoadOrder) {
+    self.order = order
+    nextChange = clockNanoseconds() + UInt64(order.warmUpSeconds * 1e9)
+  }
+
+  /// Whether what happens now counts.
+  var isMeasuring: Bool { begin != nil }
+
+  /// False when the load is over. `units` is the count since the load began.
+  mutating func goesOn(at now: UInt64, units: UInt64) -> Bool {
+    guard now >= nextChange else { return true }
+    if begin == nil {
+      begin = reading(units)
+      nextChange = now + UInt64(order.seconds * 1e9)
+      return true
+    }
+    end = reading(units)
+    return false
+  }
+
+  func result(latency: Histogram?, congestion: CongestionControl) throws(LoadError) -> LoadResult {
+    guard let begin, let end, end.units > begin.units else {
+      throw LoadError("no traffic came through")
+    }
+    let watched = zip(end.watched, begin.watched).map { Double($0 &- $1) / 1e9 }
+    let own = Double(end.own - begin.own) / 1e9
+    var others = 0.0
+    var steal = 0.0
+    if let after = end.machine, let before = begin.machine {
+      let all = Double(after.processNanoseconds - before.processNanoseconds) / 1e9
+      others = max(0, all - own - watched.reduce(0, +))
+      steal = Double(after.stealNanoseconds - before.stealNanoseconds) / 1e9
+    }
+    return LoadResult(
+      seconds: Double(end.time - begin.time) / 1e9, units: end.units - begin.units,
+      watchedCPUSeconds: watched, clientCPUSeconds: own, othersCPUSeconds: others,
+      stealSeconds: steal, latency: latency.map(Latency.init), congestion: congestion)
+  }
+
+  private func reading(_ units: UInt64) -> Reading {
+    Reading(
+      time: clockNanoseconds(), units: units,
+      watched: order.watched.map { processCPUNanoseconds($0) ?? 0 },
+      own: processCPUNanoseconds(getpid()) ?? 0, machine: MachineTime.read())
+  }
+}

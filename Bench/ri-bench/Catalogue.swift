@@ -1,0 +1,118 @@
+// The cases: workloads from Profiles/load run through tunnels and rings, and micro cases.
+
+import Glibc
+import LoadKit
+
+/// A workload and the systems that it compares.
+struct LoadCase {
+  var name: String
+  var workload: Workload
+  var systems: [System]
+}
+
+enum BenchCase {
+  case load(LoadCase)
+  case micro(MicroCase)
+
+  var name: String {
+    switch self {
+    case .load(let load): load.name
+    case .micro(let micro): micro.name
+    }
+  }
+
+  var about: String {
+    switch self {
+    case .load(let load):
+      "\(load.workload.about): \(load.systems.map(\.rawValue).joined(separator: ", "))"
+    case .micro(let micro): micro.about
+    }
+  }
+}
+
+/// All cases, in the groups `tunnel`, `ring` and `micro`.
+struct Catalogue {
+  /// Workloads that are also run over a relay in the clear, ring against ring.
+  static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64", "crr-32"]
+
+  private var groups: [(name: String, cases: [BenchCase])]
+
+  /// The package's directory: the nearest one above the binary, or above the working directory,
+  /// that holds `Profiles/load`.
+  static let root: String? = {
+    for start in [realPath("/proc/self/exe"), realPath(".")] {
+      var path = start ?? ""
+      while !path.isEmpty {
+        if access("\(path)/Profiles/load", R_OK) == 0 { return path }
+        path = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+      }
+    }
+    return nil
+  }()
+
+  static func load() throws(LoadError) -> Catalogue {
+    guard let root else {
+      throw LoadError("no Profiles/load above the binary or the working directory")
+    }
+    let workloads = try readWorkloads("\(root)/Profiles/load")
+    let tunnels = workloads.map {
+      BenchCase.load(LoadCase(name: $0.name, workload: $0, systems: System.tunnels))
+    }
+    let rings = workloads.filter { ringWorkloads.contains($0.name) }.map {
+      BenchCase.load(LoadCase(name: "ring-\($0.name)", workload: $0, systems: System.rings))
+    }
+    let micros = MicroCase.all.map(BenchCase.micro)
+    return Catalogue(groups: [("tunnel", tunnels), ("ring", rings), ("micro", micros)])
+  }
+
+  /// The cases of these names or groups, each once; all for none.
+  func select(_ names: [String]) throws(LoadError) -> [BenchCase] {
+    let known = Set(groups.map(\.name) + groups.flatMap { $0.cases.map(\.name) })
+    for name in names where !known.contains(name) {
+      throw LoadError("no case \(name); see ri-bench --list")
+    }
+    return groups.flatMap { group in
+      group.cases.filter {
+        names.isEmpty || names.contains(group.name) || names.contains($0.name)
+      }
+    }
+  }
+
+  func listing() -> String {
+    var table = Table(["group", "case", "about"])
+    for group in groups {
+      table.rows += group.cases.map { [group.name, $0.name, $0.about] }
+    }
+    return table.rendered()
+  }
+
+  private static func readWorkloads(_ directory: String) throws(LoadError) -> [Workload] {
+    guard let entries = opendir(directory) else { throw LoadError("cannot read \(directory)") }
+    defer { closedir(entries) }
+    var workloads: [Workload] = []
+    while let entry = readdir(entries) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      guard name.hasSuffix(".json") else { continue }
+      guard let text = readSmallFile("\(directory)/\(name)") else {
+        throw LoadError("cannot read \(directory)/\(name)")
+      }
+      do {
+        workloads.append(try Workload(json: Array(text.utf8)))
+      } catch {
+        throw LoadError("\(name): \(error)")
+      }
+    }
+    return workloads.sorted {
+      ($0.kind.rawValue, $0.connections) < ($1.kind.rawValue, $1.connections)
+    }
+  }
+}
+
+/// The path of a file without links; nil when there is none.
+func realPath(_ path: String) -> String? {
+  guard let resolved = realpath(path, nil) else { return nil }
+  defer { free(resolved) }
+  return String(cString: resolved)
+}

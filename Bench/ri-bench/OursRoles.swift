@@ -1,0 +1,58 @@
+// One end of our own tunnel, in this process.
+
+import Glibc
+import LoadKit
+import RIBase
+import RIControl
+import RIEngine
+import RIWire
+
+/// Runs an edge or a hub until the process is killed; says `ready` when clients (at the edge) or
+/// edges (at the hub) are accepted. One shard each: what a core gives is what is measured.
+func runOurs(_ end: TunnelEnd, _ order: EndOrder) -> Never {
+  do {
+    if let ring = order.ring { setenv("REMOTEINGRESS_RING", ring, 1) }
+    let secret = try Secret(order.key)
+    let engine =
+      switch end {
+      case .hub: try Engine(hub: hubSettings(order, secret)) { _ in }
+      case .edge: try Engine(edge: edgeSettings(order, secret), report: reportEdge)
+      }
+    if end == .hub { sayReady() }
+    engine.waitUntilStopped()
+  } catch {
+    writeText("ours \(end.rawValue): \(error)\n", to: 2)
+  }
+  exit(1)
+}
+
+private func hubSettings(_ order: EndOrder, _ secret: Secret) -> HubSettings {
+  var settings = HubSettings()
+  settings.tunnelPort = order.listenPort
+  settings.bindAddress = .loopbackV4
+  settings.shards = 1
+  settings.allowedEdges = [
+    AllowedEdge(id: "bench", secret: secret, listenPorts: [order.clientPort])
+  ]
+  settings.targets = [TargetRule(port: order.clientPort, targetPort: order.connectPort)]
+  return settings
+}
+
+private func edgeSettings(_ order: EndOrder, _ secret: Secret) -> EdgeSettings {
+  var settings = EdgeSettings(hubHost: "127.0.0.1", edgeID: "bench", secret: secret)
+  settings.hubPort = order.connectPort
+  settings.bindAddress = .loopbackV4
+  settings.trust = .insecure
+  settings.shards = 1
+  return settings
+}
+
+@Sendable
+private func reportEdge(_ event: EngineEvent) {
+  switch event {
+  case .listening: sayReady()
+  case .tunnelDown(let reason, _): writeText("ours edge: no tunnel: \(reason)\n", to: 2)
+  case .warning(let text): writeText("ours edge: \(text)\n", to: 2)
+  default: break
+  }
+}

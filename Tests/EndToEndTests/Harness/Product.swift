@@ -1,0 +1,52 @@
+// What is tested and what it says of itself: the binary, its ring backends, its log lines.
+
+import Foundation
+import Testing
+
+/// The backend that REMOTEINGRESS_RING forces.
+enum Ring: String, CaseIterable, CustomTestStringConvertible {
+  case uring, epoll
+  var testDescription: String { rawValue }
+}
+
+enum Product {
+  static let packageDirectory = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().deletingLastPathComponent().path
+
+  /// REMOTEINGRESS_BINARY, else the release build.
+  static let binary =
+    ProcessInfo.processInfo.environment["REMOTEINGRESS_BINARY"]
+    ?? "\(packageDirectory)/.build/release/remoteingress"
+
+  /// Says so, loudly, when there is nothing to test.
+  static let isBuilt: Bool = {
+    if FileManager.default.isExecutableFile(atPath: binary) { return true }
+    print("SKIPPED: every end-to-end test, for there is no \(binary): swift build -c release")
+    return false
+  }()
+
+  static let peers = "\(packageDirectory)/Tests/EndToEndTests/peers"
+}
+
+/// The log lines that tests wait for; the only place that knows them.
+enum LogLine {
+  static let hubReady = "hub ready"
+  static let tunnelUp = "tunnel up"
+  static let tunnelDown = "no tunnel: "
+  static let unauthorized = "unauthorized"
+  static let draining = "draining"
+  static let pinMismatch = "not the pinned one"
+  static let ring = "ring: "
+
+  /// A port that listens on all addresses of both families.
+  static func listening(_ port: Int) -> [String] {
+    ["listening tcp 0.0.0.0:\(port)", "listening tcp [::]:\(port)"]
+  }
+
+  static func cannotListen(_ port: Int) -> String { "cannot listen on tcp 0.0.0.0:\(port)" }
+}
+
+/// All end-to-end tests, one after the other: each has the machine for itself.
+@Suite("End to end", .serialized, .enabled(if: Product.isBuilt, "no release build to test"))
+enum EndToEnd {}

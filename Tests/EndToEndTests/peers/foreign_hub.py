@@ -1,0 +1,114 @@
+"""A hub played by hand, to see what an edge does: whom it dials, what it opens, what it takes."""
+
+import asyncio
+import struct
+
+import play
+import wire
+from sockets import connect
+from wire import frame
+
+
+async def unauthorized(port, certificate):
+    """An edge that is told `unauthorized` does not hammer: it comes once, and not again at once."""
+    async with wire.Hub(port, certificate, {"error": "unauthorized"}) as hub:
+        async with asyncio.timeout(15):
+            while hub.connections == 0:
+                await asyncio.sleep(0.05)
+        # SPEC 2.3: it waits 15 to 30 s.
+        await asyncio.sleep(5)
+        assert hub.connections == 1, f"{hub.connections} tries in 5 s"
+
+
+async def reconfigured(port, certificate, first, second):
+    """CONFIG replaces the ports: new ones open, old ones close, the streams on them live on."""
+    async with wire.Hub(port, certificate, {"listenPorts": [first], "x": {"y": 1}}) as hub:
+        tunnel = await asyncio.wait_for(hub.accept(), 15)
+        client = await dial_until_open(first)
+        stream, _, line = await tunnel.wait_for(wire.OPEN)
+        assert stream == 1 and line.endswith(f" {first}\r\n".encode()), (stream, line)
+        await tunnel.send(frame(0, wire.CONFIG, b'{"listenPorts":[%d]}' % second))
+        await until_closed(first)
+        with await dial_until_open(second):
+            # The clients that looked whether `first` was closed may have come through before.
+            while not (await tunnel.wait_for(wire.OPEN))[2].endswith(f" {second}\r\n".encode()):
+                pass
+        await client.send(b"still here")
+        got = await tunnel.wait_for(wire.DATA)
+        assert got == (stream, wire.DATA, b"still here"), got
+        await tunnel.send(frame(stream, wire.DATA_BACK, b"so am I"))
+        assert await client.read_exactly(7) == b"so am I"
+        client.close()
+        await tunnel.send(frame(0, wire.PING, b"opaque \0 bytes"))
+        assert await tunnel.wait_for(wire.PONG) == (0, wire.PONG, b"opaque \0 bytes")
+
+
+async def withheld(port, certificate, first):
+    """Without credit an edge sends 4 MiB of a stream and no more; with it, the rest."""
+    async with wire.Hub(port, certificate, {"listenPorts": [first]}) as hub:
+        tunnel = await asyncio.wait_for(hub.accept(), 15)
+        with await dial_until_open(first) as client:
+            stream = (await tunnel.wait_for(wire.OPEN))[0]
+            sending = asyncio.create_task(client.send(bytes(6 << 20)))
+            taken = await data_until_still(tunnel)
+            assert taken == 4 << 20, f"{taken} bytes without credit"
+            await tunnel.send(frame(stream, wire.WINDOW_UPDATE_BACK, struct.pack(">I", 1 << 20)))
+            taken += await data_until_still(tunnel)
+            assert taken == 5 << 20, f"{taken} bytes after 1 MiB of credit"
+            await tunnel.send(frame(stream, wire.WINDOW_UPDATE_BACK, struct.pack(">I", 1 << 20)))
+            taken += await data_until_still(tunnel)
+            assert taken == 6 << 20, taken
+            await sending
+
+
+async def malformed(port, certificate, first):
+    """A hub's malformed frame ends the tunnel; the edge comes back and serves on."""
+    cases = {
+        "DATA from a hub": frame(1, wire.DATA, b"x"),
+        "CONFIG that is not JSON": frame(0, wire.CONFIG, b"ports"),
+        "CONFIG with ports that are none": frame(0, wire.CONFIG, b'{"listenPorts":["http"]}'),
+        "WINDOW_UPDATE_BACK of 3": frame(1, wire.WINDOW_UPDATE_BACK, b"xxx"),
+    }
+    async with wire.Hub(port, certificate, {"listenPorts": [first]}) as hub:
+        for name, bytes_ in cases.items():
+            # The back-off grows with each short tunnel: at most 1 + 2 + 4 + 8 s.
+            tunnel = await asyncio.wait_for(hub.accept(), 20)
+            await tunnel.send(bytes_)
+            try:
+                await asyncio.wait_for(tunnel.ended(), 5)
+            except TimeoutError:
+                raise AssertionError(f"{name}: the tunnel goes on")
+
+
+async def data_until_still(tunnel):
+    """Bytes of DATA until none has come for a second."""
+    taken = 0
+    try:
+        while got := await asyncio.wait_for(tunnel.wait_for(wire.DATA), 1):
+            taken += len(got[2])
+    except TimeoutError:
+        return taken
+    raise AssertionError("the tunnel ended")
+
+
+async def dial_until_open(port):
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await connect(port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+
+
+async def until_closed(port):
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                (await connect(port)).close()
+            except ConnectionRefusedError:
+                return
+            await asyncio.sleep(0.02)
+
+
+if __name__ == "__main__":
+    play.main(globals())
