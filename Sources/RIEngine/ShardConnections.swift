@@ -199,7 +199,7 @@ extension Shard {
   func closeConnection(_ id: SlotID, _ mode: CloseMode) {
     guard !connections[id].flags.contains(.closing) else { return }
     connections[id].flags.insert(.closing)
-    cancelConnectTimer(id)
+    stopConnecting(id)
     guard connections[id].socket != .none else { return connectionClosed(id) }
     ring.close(
       connections[id].socket, mode: mode, token: OperationToken(.connectionClose, id).token)
