@@ -61,6 +61,12 @@ struct Connection {
   }
 }
 
+extension Connection {
+  /// Whether its stream has ended in both directions: what still waits for the socket needs no
+  /// tunnel.
+  var isOver: Bool { flags.isSuperset(of: [.streamGone, .localFinished, .remoteFinished]) }
+}
+
 extension Socket {
   /// No socket yet: the target's name is still looked up.
   static let none = Socket(descriptor: -1)

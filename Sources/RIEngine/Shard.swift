@@ -114,6 +114,7 @@ public final class Shard {
   /// Ends all links; their last words leave within one more tick.
   func shutDown() {
     for id in links.ids { endLink(id, .stopping) }
+    for id in connections.ids { closeConnection(id, .reset) }
     for id in listeners.ids { closeListener(id) }
     let deadline = now + Limits.goodbyeTimeout
     while links.count + connections.count + listeners.count > 0, now < deadline {

@@ -32,13 +32,17 @@ extension Shard {
       connection.flags.isDisjoint(with: [.receiving, .localFinished, .closing, .streamGone]),
       links.contains(connection.link), let tunnel = links[connection.link].tunnel
     else { return }
-    let room = tunnel.sendRoom(connection.stream)
-    guard room > 0 else { return }
+    let room = tunnel.sendRoom(connection.stream, atLeast: store[ShardPool.small].shape.bytes)
+    let isBulk =
+      connection.flags.contains(.bulk) && room >= store[ShardPool.bulk].shape.bytes
+    let pool = isBulk ? ShardPool.bulk : ShardPool.small
+    // A receive may go past its limit by less than a buffer. Nothing is read that has no credit: a
+    // stream whose peer is stalled would keep its buffer from all others.
+    let limit = (isBulk ? room : min(room, Limits.smallReceiveBytes)) - store[pool].shape.bytes + 1
+    guard limit > 0 else { return }
     connections[id].flags.insert(.receiving)
-    let bulk = connection.flags.contains(.bulk)
     ring.receive(
-      on: connection.socket, into: bulk ? ShardPool.bulk : ShardPool.small,
-      limitBytes: bulk ? room : min(room, Limits.smallReceiveBytes),
+      on: connection.socket, into: pool, limitBytes: limit,
       token: OperationToken(.connectionReceive, id).token)
   }
 
@@ -195,7 +199,7 @@ extension Shard {
   func closeConnection(_ id: SlotID, _ mode: CloseMode) {
     guard !connections[id].flags.contains(.closing) else { return }
     connections[id].flags.insert(.closing)
-    cancelConnectTimer(id)
+    stopConnecting(id)
     guard connections[id].socket != .none else { return connectionClosed(id) }
     ring.close(
       connections[id].socket, mode: mode, token: OperationToken(.connectionClose, id).token)

@@ -17,6 +17,8 @@ final class HubState {
   let othersReplace: (String) -> Void
   /// Targets given by name, looked up anew when `staleAt` has passed.
   var resolved: [String: (addresses: [SocketAddress], staleAt: Instant)] = [:]
+  /// The addresses that connections have not tried of their target's name.
+  var untried: [SlotID: ArraySlice<SocketAddress>] = [:]
   /// Connections that wait for a name, by a slot that names the look-up.
   let lookups: Slab<TargetLookup>
 
@@ -191,7 +193,7 @@ extension Shard {
     if let literal = IPAddress(parsing: target.host) {
       connectTarget(id, to: SocketAddress(literal, target.port))
     } else if let known = hub.resolved[target.host], known.staleAt > now {
-      connectTarget(id, resolved: known.addresses)
+      connectTarget(id, known.addresses[...], hub)
     } else if let lookup = hub.lookups.ids.first(where: { hub.lookups[$0].host == target.host }) {
       hub.lookups[lookup].waiting.append(id)
     } else if let lookup = hub.lookups.insert(TargetLookup(host: target.host, waiting: [id])) {
@@ -211,13 +213,17 @@ extension Shard {
       hub.resolved[found.host] = (addresses, now + Limits.resolvedFor)
     }
     for id in found.waiting where connections.contains(id) {
-      connectTarget(id, resolved: addresses)
+      connectTarget(id, addresses[...], hub)
     }
   }
 
-  private func connectTarget(_ id: SlotID, resolved addresses: [SocketAddress]) {
+  /// Tries the first address, and keeps the others for when it fails.
+  private func connectTarget(
+    _ id: SlotID, _ addresses: ArraySlice<SocketAddress>, _ hub: HubState
+  ) {
     guard !connections[id].flags.contains(.closing) else { return }
     guard let first = addresses.first else { return connectionFailed(id) }
+    hub.untried[id] = addresses.count > 1 ? addresses.dropFirst() : nil
     connectTarget(id, to: SocketAddress(first.ip, connections[id].targetPort, scope: first.scope))
   }
 
@@ -233,8 +239,15 @@ extension Shard {
   }
 
   func connectionConnected(_ id: SlotID, _ completion: Completion) {
-    guard connections.contains(id), !connections[id].flags.contains(.closing) else { return }
-    cancelConnectTimer(id)
+    guard connections.contains(id), !connections[id].flags.contains(.closing),
+      case .hub(let hub) = role
+    else { return }
+    if completion.result != 0, let untried = hub.untried[id] {
+      refuse(connections[id].socket)
+      connections[id].socket = .none
+      return connectTarget(id, untried, hub)
+    }
+    stopConnecting(id)
     guard completion.result == 0 else { return connectionFailed(id) }
     connections[id].flags.insert(.connected)
     markReceivePending(id)
@@ -247,7 +260,9 @@ extension Shard {
     if !connections[id].flags.contains(.connected) { connectionFailed(id) }
   }
 
-  func cancelConnectTimer(_ id: SlotID) {
+  /// Forgets what connecting needed: the deadline and the other addresses.
+  func stopConnecting(_ id: SlotID) {
+    if case .hub(let hub) = role, !hub.untried.isEmpty { hub.untried[id] = nil }
     guard let timer = connections[id].timer else { return }
     connections[id].timer = nil
     timers.cancel(timer)

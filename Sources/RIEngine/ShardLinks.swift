@@ -107,7 +107,8 @@ extension Shard {
     link.tunnel?.end()
     link.tunnel = nil
     for index in 0..<connections.slotsEverUsed {
-      guard let connection = connections.id(at: index), connections[connection].link == id
+      guard let connection = connections.id(at: index), connections[connection].link == id,
+        !connections[connection].isOver
       else { continue }
       connections[connection].flags.insert(.streamGone)
       closeConnection(connection, .reset)

@@ -137,13 +137,13 @@ public final class FramedTunnel {
     if creditDue(slot) > 0 { controlStreams.append(slot, in: streams) }
   }
 
-  /// How many bytes are worth reading from the local socket now: what credit and
-  /// `Limits.streamQueueBytes` leave beyond what is queued. 0 or less means none, and that `.room`
-  /// will tell when there is some.
-  public func sendRoom(_ stream: StreamRef) -> Int {
+  /// How many bytes may be read from the local socket now: what credit and
+  /// `Limits.streamQueueBytes` leave beyond what is queued. When that is less than `least`, `.room`
+  /// will tell when it is not.
+  public func sendRoom(_ stream: StreamRef, atLeast least: Int = 1) -> Int {
     guard isLive(stream.slot) else { return 0 }
     let room = streams[stream.slot].roomBytes
-    if room <= 0 { streams[stream.slot].roomWanted = true }
+    if room < least { streams[stream.slot].roomWanted = Int32(least) }
     return room
   }
 

@@ -161,7 +161,7 @@ extension FramedTunnel {
         return .closed(StreamRef(slot: slot))
       }
       if streams[slot].isRoomDue {
-        streams[slot].roomWanted = false
+        streams[slot].roomWanted = 0
         return .room(StreamRef(slot: slot))
       }
     }

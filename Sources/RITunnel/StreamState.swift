@@ -40,8 +40,8 @@ struct StreamState {
   var sending = SendPhase.open
   var receiving = ReceivePhase.open
   var tier = Tier.data
-  /// The engine asked for room in vain: `.room` is due once there is some.
-  var roomWanted = false
+  /// The engine asked for so much room in vain: `.room` is due once there is as much. 0: it did not.
+  var roomWanted: Int32 = 0
 
   /// The engine's local connection.
   var owner: SlotID
@@ -73,7 +73,7 @@ struct StreamState {
 
   /// Whether `.room` is due: enough to be worth a read, or nothing is left to send meanwhile.
   var isRoomDue: Bool {
-    guard roomWanted, roomBytes > 0 else { return false }
+    guard roomWanted > 0, roomBytes >= Int(roomWanted) else { return false }
     return queue.isEmpty
       || roomBytes >= min(Limits.roomBytesWorthwhile, Int(sendWindow.size) / 4)
   }

@@ -43,12 +43,13 @@ final class EngineUnderTest {
   var turn: SimulatedTurn { SimulatedTurn(ring) { [unowned self] in tick() } }
 
   private func tick() {
+    guard !hasEnded else { return }
     shard.tick(until: nil)
-    if shard.isStopped, !hasEnded {
-      ring.passesTime = true
-      shard.shutDown()
-      hasEnded = true
-    }
+    guard shard.isStopped else { return }
+    // As `Shard.run` does. Whatever it waits for then, it waits for alone.
+    ring.passesTime = true
+    shard.shutDown()
+    hasEnded = true
   }
 
   func send(_ command: ShardCommand) throws { try shard.mailbox.post(command) }
