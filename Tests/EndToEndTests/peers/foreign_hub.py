@@ -112,6 +112,8 @@ async def until_closed(port):
                 (await connect(port)).close()
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                pass  # It was in the backlog when the listener closed.
             await asyncio.sleep(0.02)
 
 
