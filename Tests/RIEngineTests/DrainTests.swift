@@ -111,6 +111,22 @@ struct DrainTests {
     try world.stopAll()
   }
 
+  @Test func aDrainingEdgeOpensNoListener() throws {
+    let world = try World(seed: 6)
+    try world.targets.serve(1001) { _ in Self.holding() }
+    let squatter = PeerRing(world.kernel, world.edgeHost, seed: 1)
+    try squatter.serve(1002) { _ in PeerPlan() }
+    let (hub, edge) = try world.startBoth([1001, 1002])
+    try world.connect(1001, Self.holding())
+    world.run(for: .seconds(1))
+    try edge.send(.drain(.seconds(60)))
+    squatter.stopServing(1002)
+    try hub.send(.updateAllowedEdges([world.allowedEdge([1003])]))
+    world.run(for: .seconds(20))
+    #expect(!edge.hasEnded && edge.shard.listeners.count == 0)
+    try world.stopAll()
+  }
+
   @Test func anEdgeWithoutItsHubStops() throws {
     let world = try World(seed: 5)
     let edge = try world.startEdge()
