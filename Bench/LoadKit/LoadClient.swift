@@ -75,7 +75,8 @@ enum BulkUpClient {
   }
 }
 
-/// Closed loop: a message, its echo, the next message. Latency is from send to the echo's last byte.
+/// Closed loop: a message, its echo, the next message. Latency is from send to the echo's last
+/// byte.
 enum RequestClient {
   private struct Connection {
     var socket: Int32

@@ -16,7 +16,8 @@ public struct SharedCounters: ~Copyable {
   }
 
   public init(mapping file: Int32) throws(LoadError) {
-    // SAFETY: a shared page of its own, unmapped in deinit; both counters lie in its first 16 bytes.
+    // SAFETY: a shared page of its own, unmapped in deinit; both counters lie in its first 16
+    // bytes.
     let mapping = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
     guard let mapping, mapping != MAP_FAILED else { throw .system("mmap of the counters") }
     memory = mapping.bindMemory(to: UInt64.self, capacity: 2)

@@ -111,7 +111,7 @@ public enum Limits {
   /// takes bytes shall not suffer from those who do not.
   public static let stashReserveDivisor = 16
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
-  public static let streamQueueBytes = 512 * kib
+  public static let streamQueueBytes = 256 * kib
 
   // MARK: Tunnel output
 

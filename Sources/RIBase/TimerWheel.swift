@@ -53,6 +53,8 @@ public final class TimerWheel {
   /// An empty wheel for at most `capacity` timers.
   public init(capacity: Int, now: Instant) {
     timers = Slab(capacity: capacity)
+    // SAFETY: both arrays are the wheel's own, trivial, initialised here and freed in deinit. A
+    // list is dueList or level * 64 + slot; two 44-bit ticks differ below bit 48, so level < 8.
     lists = .allocate(capacity: Self.dueList + 1)
     lists.initialize(repeating: List())
     occupied = .allocate(capacity: Self.levelCount)

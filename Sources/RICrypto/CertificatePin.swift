@@ -20,6 +20,9 @@ public struct CertificatePin: Hashable, Sendable, CustomStringConvertible {
 
   /// The pin of a certificate (`X509 *`); nil when its key cannot be encoded.
   package init?(certificate: OpaquePointer) {
+    // SAFETY: OpenSSL allocates the `count` bytes at `encoded`, ours until freed on the way out.
+    // SHA256 fills exactly the 32 bytes lent for the closure, and the pin copies them before it
+    // ends.
     var encoded: UnsafeMutablePointer<UInt8>?
     let count = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &encoded)
     guard count > 0, let encoded else { return nil }
@@ -45,6 +48,7 @@ public struct CertificatePin: Hashable, Sendable, CustomStringConvertible {
 
   /// `sha256/` and the hash in base64.
   public var description: String {
+    // SAFETY: 32 bytes, lent for the call, encode to 44 characters and a terminating zero; 64 fit.
     let encoded = withUnsafeBytes(of: words) { bytes in
       [UInt8](unsafeUninitializedCapacity: 64) { output, count in
         count = Int(
@@ -69,6 +73,7 @@ public struct CertificatePin: Hashable, Sendable, CustomStringConvertible {
 
   private static func decodeBase64(_ text: [UInt8]) -> [UInt8]? {
     guard text.count == 44, text.last == UInt8(ascii: "=") else { return nil }
+    // SAFETY: 44 characters decode to 33 bytes; 48 fit.
     let decoded = [UInt8](unsafeUninitializedCapacity: 48) { output, count in
       count = max(0, Int(EVP_DecodeBlock(output.baseAddress, text, Int32(text.count))))
     }

@@ -81,7 +81,8 @@ final class EdgeTrust: Sendable {
 }
 
 extension RecordImplementation {
-  /// Our own record layer, or OpenSSL's where `REMOTEINGRESS_TLS_RECORDS=openssl` asks for the oracle.
+  /// Our own record layer, or OpenSSL's where `REMOTEINGRESS_TLS_RECORDS=openssl` asks for the
+  /// oracle.
   static var fromEnvironment: RecordImplementation {
     environmentVariable("REMOTEINGRESS_TLS_RECORDS") == "openssl" ? .openSSL : .own
   }

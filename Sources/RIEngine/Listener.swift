@@ -26,7 +26,7 @@ extension Shard {
     guard
       let id = listeners.insert(Listener(socket: socket, address: bound, purpose: purpose))
     else {
-      ring.close(socket, mode: .graceful, token: OperationToken(.listenerClose, .none).token)
+      refuse(socket)
       throw RingError(call: "listen", code: ErrorNumber.tooManyFiles)
     }
     armAccept(id)
@@ -65,6 +65,8 @@ extension Shard {
 
   /// Closes a socket that nothing hangs on yet; its peer sees a reset.
   func refuse(_ socket: Socket) {
-    ring.close(socket, mode: .reset, token: OperationToken(.connectionClose, .none).token)
+    // As many as there are descriptors: a slot is only a name for the close that is under way.
+    guard let id = refusals.insert(socket) else { preconditionFailure("more sockets than slots") }
+    ring.close(socket, mode: .reset, token: OperationToken(.refusalClose, id).token)
   }
 }

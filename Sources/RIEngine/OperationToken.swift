@@ -16,12 +16,13 @@ enum OperationKind: UInt8 {
   case connectionSend
   case connectionClose
   case listenerClose
+  case refusalClose
   case hubResolve
   case targetResolve
 }
 
-/// Layout of a token: kind (8 bits) | slot index (24) | slot generation (32). A completion whose slot
-/// has been used again since is recognised by its generation and dropped.
+/// Layout of a token: kind (8 bits) | slot index (24) | slot generation (32). A completion whose
+/// slot has been used again since is recognised by its generation and dropped.
 struct OperationToken {
   let kind: OperationKind
   let slot: SlotID

@@ -5,7 +5,8 @@
 //   wait ──▶ completions ──▶ inbound (ShardInbound): open records, decode frames, queue for sockets
 //                       └──▶ local sockets (ShardConnections): queue for the tunnel
 //        ──▶ mailbox, timers
-//        ──▶ outbound (ShardOutbound): sends to local sockets, frames sealed and sent, receives armed
+//        ──▶ outbound (ShardOutbound): sends to local sockets, frames sealed and sent,
+//            receives armed
 //   and the next wait submits it all at once.
 
 import RIBase
@@ -35,6 +36,8 @@ public final class Shard {
   let links: Slab<Link>
   let connections: Slab<Connection>
   let listeners: Slab<Listener>
+  /// Sockets that were refused and are being closed.
+  let refusals: Slab<Socket>
   let batch: PlaintextBatch
   let timers: TimerWheel
   @exclusivity(unchecked) var now: Instant
@@ -84,6 +87,7 @@ public final class Shard {
     links = Slab(capacity: Limits.tunnelsMax)
     connections = Slab(capacity: Limits.connectionsMax)
     listeners = Slab(capacity: Limits.listenersMax)
+    refusals = Slab(capacity: Limits.connectionsMax)
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
     now = ring.updateNow()
     timers = TimerWheel(capacity: Limits.timersMax, now: now)
@@ -151,6 +155,7 @@ public final class Shard {
     case .linkConnect: linkConnected(slot, completion)
     case .linkClose: linkClosed(slot)
     case .listenerClose: listeners.remove(slot)
+    case .refusalClose: refusals.remove(slot)
     case .hubResolve: hubResolved(completion)
     case .targetResolve: targetResolved(slot, completion)
     }

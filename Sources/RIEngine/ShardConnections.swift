@@ -110,8 +110,8 @@ extension Shard {
 
   // MARK: Copying aside
 
-  /// Copies what arrived in this tick behind what waits already, so that the tunnel's receive buffer
-  /// is free again. False when the budget is spent and the connection had to be reset.
+  /// Copies what arrived in this tick behind what waits already, so that the tunnel's receive
+  /// buffer is free again. False when the budget is spent and the connection had to be reset.
   func stashArriving(_ id: SlotID) -> Bool {
     var arriving = connections[id].arriving
     connections[id].arriving = SliceQueue()

@@ -205,7 +205,7 @@ extension Shard {
     do {
       apply(try EdgeConfigMessage(parsing: payload), edge)
     } catch {
-      endLink(id, .handshakeFailed("\(error)"))
+      endLink(id, .protocolViolation(.malformed(error)))
     }
   }
 

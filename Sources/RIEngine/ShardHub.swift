@@ -101,6 +101,16 @@ extension Shard {
     }
   }
 
+  /// What the edge can do beyond the protocol. This hub offers nothing yet, so it only has to be what
+  /// SPEC 5 says it is.
+  func helloReceived(_ payload: UnsafeRawBufferPointer, _ id: SlotID) {
+    do {
+      _ = try HelloMessage(parsing: payload)
+    } catch {
+      endLink(id, .protocolViolation(.malformed(error)))
+    }
+  }
+
   /// An edge has one tunnel: a newer one ends the older (SPEC 2.1 step 5).
   func replaceTunnels(of edgeID: String, except kept: SlotID) {
     for id in links.ids where id != kept && links[id].edge?.id == edgeID {

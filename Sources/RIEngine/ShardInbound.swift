@@ -50,8 +50,8 @@ extension Shard {
     if input.count > 0, link.phase != .closing { carryOver(input, of: link, id) }
   }
 
-  /// The received bytes with the unfinished record of the receive before in front of them. A copy of
-  /// less than one record, so that records lie in one piece and no large buffer stays pinned.
+  /// The received bytes with the unfinished record of the receive before in front of them. A copy
+  /// of less than one record, so that records lie in one piece and no large buffer stays pinned.
   private func joined(_ link: Link, _ received: Slice) -> Slice {
     guard let carried = link.carry else { return received }
     link.carry = nil
@@ -122,7 +122,7 @@ extension Shard {
     case .ping: tunnel.sendPong(tunnel.payload)
     case .pong: pongReceived(tunnel.payload, link)
     case .config: configReceived(tunnel.payload, link, id)
-    case .hello: break
+    case .hello: helloReceived(tunnel.payload, id)
     case .ended(let error): endLink(id, .protocolViolation(error))
     }
   }

@@ -17,8 +17,8 @@ extension Shard {
       token: OperationToken(.linkReceive, id).token)
   }
 
-  /// A connected socket becomes a link in its TLS handshake. The whole exchange up to the answer line
-  /// has `Limits.handshakeTimeout`.
+  /// A connected socket becomes a link in its TLS handshake. The whole exchange up to the answer
+  /// line has `Limits.handshakeTimeout`.
   func beginHandshake(_ link: Link, _ id: SlotID) {
     link.phase = .handshaking
     ring.set(.noDelay(true), on: link.socket)

@@ -50,8 +50,8 @@ extension Shard {
     for id in listeners.ids { closeListener(id) }
   }
 
-  /// A draining shard leaves when its last stream is gone and its last frame sent, and ends when its
-  /// peers have closed: closing before they do could cost the bytes that are still under way (a
+  /// A draining shard leaves when its last stream is gone and its last frame sent, and ends when
+  /// its peers have closed: closing before they do could cost the bytes that are still under way (a
   /// socket that is closed with bytes unread resets its connection).
   func finishDrainIfDone() {
     if case .draining(let deadline) = phase, connections.count == 0,

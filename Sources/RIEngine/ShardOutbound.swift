@@ -25,9 +25,9 @@ extension Shard {
     pendingSends.append(id)
   }
 
-  /// Sends what arrived in this tick, one gathered attempt a socket. An attempt completes within the
-  /// next submit, so the tunnel's receive buffer is free again right after it, however slow a client
-  /// is; what a socket refuses is copied aside.
+  /// Sends what arrived in this tick, one gathered attempt a socket. An attempt completes within
+  /// the next submit, so the tunnel's receive buffer is free again right after it, however slow a
+  /// client is; what a socket refuses is copied aside.
   func flushConnections() {
     swap(&scratch, &pendingSends)
     for id in scratch where connections.contains(id) {
@@ -118,8 +118,8 @@ extension Shard {
     scratch.removeAll(keepingCapacity: true)
   }
 
-  /// Steps 8 to 11: control output of TLS, then frames by priority, sealed into one buffer; one send
-  /// in flight. What does not fit waits, so that what is urgent then goes first.
+  /// Steps 8 to 11: control output of TLS, then frames by priority, sealed into one buffer; one
+  /// send in flight. What does not fit waits, so that what is urgent then goes first.
   private func flushLink(_ link: Link, _ id: SlotID) {
     guard !link.sending, link.phase != .connecting, link.phase != .closing else { return }
     guard let buffer = store[ShardPool.tunnelSend].take() else {

@@ -33,7 +33,7 @@ enum ShardPool {
     [
       BufferPoolShape(count: 1024, bytes: 8 * 1024),
       BufferPoolShape(count: 128, bytes: 64 * 1024),
-      BufferPoolShape(count: 8, bytes: 512 * 1024, headroomBytes: 17 * 1024),
+      BufferPoolShape(count: 8, bytes: 256 * 1024, headroomBytes: 17 * 1024),
       BufferPoolShape(count: 512, bytes: 256 * 1024),
       BufferPoolShape(count: Limits.tunnelsMax, bytes: 17 * 1024),
       BufferPoolShape(

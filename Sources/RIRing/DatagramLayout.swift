@@ -59,7 +59,8 @@ enum DatagramLayout {
       case (Int32(IPPROTO_IP), IP_PKTINFO) where data.count >= MemoryLayout<in_pktinfo>.size:
         let info = data.loadUnaligned(as: in_pktinfo.self)
         datagram.local = IPAddress(v4: UInt32(bigEndian: info.ipi_addr.s_addr))
-      case (Int32(IPPROTO_IPV6), IPV6_PKTINFO) where data.count >= MemoryLayout<ri_in6_pktinfo>.size:
+      case (Int32(IPPROTO_IPV6), IPV6_PKTINFO)
+      where data.count >= MemoryLayout<ri_in6_pktinfo>.size:
         datagram.local = IPAddress(data.loadUnaligned(as: ri_in6_pktinfo.self).address)
       case (Int32(IPPROTO_UDP), RI_UDP_GRO) where data.count >= MemoryLayout<Int32>.size:
         datagram.segmentBytes = Int(data.loadUnaligned(as: Int32.self))
@@ -69,8 +70,8 @@ enum DatagramLayout {
     }
   }
 
-  /// Receives one datagram by recvmsg(2), without waiting, into `bytes` (more than `payloadOffset`).
-  /// Returns the bytes used or a negated errno.
+  /// Receives one datagram by recvmsg(2), without waiting, into `bytes` (more than
+  /// `payloadOffset`). Returns the bytes used or a negated errno.
   static func receive(from descriptor: Int32, into bytes: UnsafeMutableRawBufferPointer) -> Int32 {
     guard let base = bytes.baseAddress else { return -ENOBUFS }
     var vector = iovec(

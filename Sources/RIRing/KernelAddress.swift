@@ -25,6 +25,8 @@ struct KernelAddress {
 
   /// Lends the address to a system call.
   func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+    // SAFETY: sockaddr is the smaller and less aligned beginning of sockaddr_storage; `count` bytes
+    // of it are initialised, and `body` has the pointer for the length of its call.
     withUnsafePointer(to: storage) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, count) }
     }
@@ -34,6 +36,8 @@ struct KernelAddress {
   mutating func withMutableSockaddr<R>(
     _ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> R
   ) -> R {
+    // SAFETY: as above; `count` tells the kernel the room there is, and it writes no more than
+    // that.
     count = socklen_t(MemoryLayout<sockaddr_storage>.size)
     return withUnsafeMutablePointer(to: &storage) { storage in
       storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, &count) }

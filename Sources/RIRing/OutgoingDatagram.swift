@@ -20,7 +20,8 @@ enum OutgoingDatagram {
     _ payload: UnsafeMutableRawBufferPointer, segmentBytes: Int, to destination: SocketAddress?,
     from source: IPAddress?, into memory: UnsafeMutableRawPointer
   ) -> UnsafeMutablePointer<msghdr> {
-    // SAFETY: the offsets lie one after the other inside `byteCount` bytes, each aligned for its type.
+    // SAFETY: the offsets lie one after the other inside `byteCount` bytes, each aligned for its
+    // type.
     let message = memory.bindMemory(to: msghdr.self, capacity: 1)
     message.initialize(to: msghdr())
     let vector = (memory + vectorOffset).bindMemory(to: iovec.self, capacity: 1)

@@ -22,6 +22,8 @@ public func onlineProcessors() -> Int {
 
 /// A variable of the environment, nil when unset or empty.
 public func environmentVariable(_ name: String) -> String? {
+  // SAFETY: a C string that belongs to the environment, which nothing in this process ever changes;
+  // it is copied before we return.
   guard let value = getenv(name), value.pointee != 0 else { return nil }
   return String(cString: value)
 }

@@ -78,7 +78,8 @@ struct Resolver: ~Copyable {
     desk.bell.wake()
   }
 
-  /// Ends a lookup; false when none is pending by that token. Its completion is the caller's to make.
+  /// Ends a lookup; false when none is pending by that token. Its completion is the caller's to
+  /// make.
   mutating func cancel(_ token: Token) -> Bool {
     guard let index = pending.firstIndex(where: { $0.token == token }) else { return false }
     let serial = pending.remove(at: index).serial

@@ -11,8 +11,8 @@ public enum RingPreference: String, Sendable {
   case uring
   case epoll
 
-  /// What `REMOTEINGRESS_RING` says; automatic when it is not set. Fails with EINVAL on a value that
-  /// names no preference.
+  /// What `REMOTEINGRESS_RING` says; automatic when it is not set. Fails with EINVAL on a value
+  /// that names no preference.
   public init(environment: [String: String]) throws(RingError) {
     try self.init(named: environment["REMOTEINGRESS_RING"])
   }

@@ -1,4 +1,5 @@
-// Flow control of SPEC 2.4 as arithmetic: what a sender may send, and when a receiver returns credit.
+// Flow control of SPEC 2.4 as arithmetic: what a sender may send, and when a receiver returns
+// credit.
 
 import RIBase
 

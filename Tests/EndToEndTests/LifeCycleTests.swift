@@ -136,6 +136,29 @@ extension EndToEnd {
       }
     }
 
+    @Test("SIGHUP makes a hub read its allowed edges again", arguments: Ring.allCases)
+    func reloaded(ring: Ring) throws {
+      try Testbed.run(ring) { bed in
+        let (hub, edge) = (try #require(bed.hub), try #require(bed.edge))
+        let added = FreePort.take()
+        try bed.write(
+          bed.hubConfiguration().replacingOccurrences(
+            of: "listenPorts: [\(bed.web.edge), \(bed.peer.edge)]",
+            with: "listenPorts: [\(bed.web.edge), \(added)]"), to: "hub.yaml")
+        hub.send(SIGHUP)
+        for line in LogLine.listening(added) { try edge.waitForLog(line) }
+        #expect(!FreePort.isTaken(bed.peer.edge))
+        try bed.curl(bed.url("small"))
+        // A file that is no good changes nothing.
+        let offset = hub.log.utf8.count
+        try bed.write("allowedEdges: 7", to: "hub.yaml")
+        hub.send(SIGHUP)
+        try hub.waitForLog("allowedEdges", from: offset)
+        try bed.curl(bed.url("small"))
+        #expect(!edge.log.contains(LogLine.tunnelDown))
+      }
+    }
+
     @Test("where io_uring is forbidden epoll takes over and says so")
     func forbidden() throws {
       try Testbed.bare(.uring) { bed in

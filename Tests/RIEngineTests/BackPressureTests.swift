@@ -180,7 +180,8 @@ struct BackPressureTests {
     }
   }
 
-  /// 300 streams of one edge, each of them sending, share three buffers without one being forgotten.
+  /// 300 streams of one edge, each of them sending, share three buffers without one being
+  /// forgotten.
   @Test func starvedStreamsAllHaveTheirTurn() throws {
     let world = try World(seed: 9)
     world.shapes[Int(ShardPool.small.rawValue)].count = 3

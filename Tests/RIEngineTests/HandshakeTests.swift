@@ -1,4 +1,5 @@
-// What a hub does with peers that are not authenticated, or misbehave once they are (SPEC 2.1, 2.2).
+// What a hub does with peers that are not authenticated, or misbehave once they are (SPEC 2.1,
+// 2.2).
 
 import RIBase
 import RIControl

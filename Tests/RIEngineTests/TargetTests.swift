@@ -1,4 +1,5 @@
-// Targets that refuse, do not answer, or are given by name; what each costs its client and no other.
+// Targets that refuse, do not answer, or are given by name; what each costs its client and no
+// other.
 
 import RIBase
 import RIControl

@@ -1,4 +1,5 @@
-// A tunnel's life: loss, silence, PING, refusal, replacement, and the edge's way back (SPEC 2.1, 2.3).
+// A tunnel's life: loss, silence, PING, refusal, replacement, and the edge's way back (SPEC 2.1,
+// 2.3).
 
 import RIBase
 import RIControl

@@ -195,8 +195,8 @@ struct StreamChecks {
     }
   }
 
-  /// Every byte once and in order; ends after all data; resets where, and only where, the other side
-  /// broke off.
+  /// Every byte once and in order; ends after all data; resets where, and only where, the other
+  /// side broke off.
   func checkStreams() {
     for client in world.clients.sockets.values {
       #expect(client.isClosed, "client \(client.id) is still open")

@@ -1,3 +1,5 @@
+// Control frames on their way out: before data, whole, and never more than their queue takes.
+
 import RIBase
 import RIWire
 import Testing

@@ -1,3 +1,5 @@
+// The windows of both ends of a stream: their sizes, when credit returns, and what breaks them.
+
 import RIBase
 import Testing
 

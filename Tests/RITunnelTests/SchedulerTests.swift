@@ -1,3 +1,5 @@
+// How streams share a tunnel: fair by bytes, small ones soon, frames cut to the batch's room.
+
 import RIBase
 import RIWire
 import Testing

@@ -1,3 +1,5 @@
+// Stream ids: the table that finds a stream by its id, and how an end of a tunnel gives them out.
+
 import RIBase
 import Testing
 

@@ -28,6 +28,8 @@ extension EpollRing {
 
   public func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token) {
     let descriptor = socket.descriptor
+    // SAFETY: the state stays in place until a higher descriptor is named: neither the first try
+    // nor `watch` names another.
     let state = table.state(descriptor)
     precondition(state.pointee.output == .none, "a send is pending")
     state.pointee.output = .send
@@ -52,6 +54,9 @@ extension EpollRing {
   /// Sends what the socket takes, and ends the send where its mode says so.
   func sendSome(_ descriptor: Int32) {
     let state = table.state(descriptor)
+    // SAFETY: `vectors` is the ring's, with room for the sendSlicesMax that `gather` lists at most.
+    // They point into buffers that the caller's queue holds until the send has completed, and
+    // sendmsg is done with all of it when it returns.
     var message = msghdr()
     message.msg_iov = vectors
     message.msg_iovlen = store.gather(
@@ -109,6 +114,8 @@ extension EpollRing {
     _ destination: SocketAddress?, _ source: IPAddress?
   ) -> Int32 {
     withUnsafeTemporaryAllocation(byteCount: OutgoingDatagram.byteCount, alignment: 8) { memory in
+      // SAFETY: `memory` has the size and alignment that `encode` asks for and outlives the call of
+      // sendmsg, as does the payload: the kernel keeps no pointer to either.
       guard let base = memory.baseAddress else { return -ENOMEM }
       let message = OutgoingDatagram.encode(
         bytes, segmentBytes: segmentBytes, to: destination, from: source, into: base)

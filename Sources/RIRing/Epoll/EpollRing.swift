@@ -154,6 +154,8 @@ public final class EpollRing: IORing {
   }
 
   public func close(_ socket: Socket, mode: CloseMode, token: Token) {
+    // SAFETY: the state stays in place until a higher descriptor is named; what is called while we
+    // hold it names this one. So it is wherever the ring keeps a state.
     let state = table.state(socket.descriptor)
     if state.pointee.input != .none { endInput(socket.descriptor, -ECANCELED) }
     if state.pointee.output != .none { cancelOutput(socket.descriptor) }
@@ -208,6 +210,8 @@ public final class EpollRing: IORing {
     var wake = deadline
     if let timer = timers.first, wake.map({ timer < $0 }) ?? true { wake = timer }
     if !completions.isEmpty || table.readyCount > 0 { wake = Instant(nanoseconds: 0) }
+    // SAFETY: `events` has room for the `eventsMax` that epoll is told of; the first `count` are
+    // initialised when it returns, and only those are read.
     let count = epollWait(until: wake)
     now = KernelClock.now()
     var woken = false

@@ -60,9 +60,11 @@ struct BufferRing {
 
 /// The buffers of one pool that the kernel holds. Made when the pool is first received into.
 struct LentBuffers {
-  /// Bytes lent for one pool at a time: enough for everything that arrives between two waits, and
-  /// few enough to stay in the cache, for the ring goes through all of them in turn.
-  static let bytesMax = 4 << 20
+  /// Bytes lent for one pool at a time. The kernel goes through all of them in turn, so they must
+  /// be few enough to stay in the second-level cache (512 KiB to 2 MiB a core); the pool itself
+  /// hands out what came back last.
+  static let bytesMax = 512 << 10
+  static let entriesMin = 2
   static let entriesMax = 4096
 
   let ring: BufferRing
@@ -74,7 +76,8 @@ struct LentBuffers {
 
   init?(_ queue: borrowing UringQueue, _ pool: BufferPool) {
     let wanted = min(
-      pool.shape.count, max(4, min(Self.entriesMax, Self.bytesMax / pool.shape.bytes)))
+      pool.shape.count, max(Self.entriesMin, min(Self.entriesMax, Self.bytesMax / pool.shape.bytes))
+    )
     var entries = 1
     while entries < wanted { entries *= 2 }
     guard let ring = BufferRing(queue, group: UInt16(pool.id.rawValue), entries: entries) else {
@@ -101,8 +104,8 @@ struct LentBuffers {
     if tail != before { ring.publish(tail: tail) }
   }
 
-  /// Takes a buffer back that the kernel has used, with the bytes it could take; nil for a slot that
-  /// is not lent.
+  /// Takes a buffer back that the kernel has used, with the bytes it could take; nil for a slot
+  /// that is not lent.
   mutating func take(_ slot: Int) -> (handle: BufferHandle, capacity: Int)? {
     let slot = slot & (ring.entries - 1)
     guard let handle = handles[slot] else { return nil }

@@ -6,6 +6,9 @@ struct SubmitArena: ~Copyable {
   /// 64 gathered sends of 64 slices each; a fuller one costs an extra submit.
   static let capacity = 128 * 1024
 
+  // SAFETY: the arena's own, freed in deinit. Pieces lie one after the other within `capacity`
+  // (checked by `take`) and are valid until `reset`: the ring calls it once the kernel has taken,
+  // and so copied, all entries.
   private let base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
   private var used = 0
 

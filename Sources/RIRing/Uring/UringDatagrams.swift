@@ -17,6 +17,8 @@ extension UringRing {
     guard operation.kind == .datagrams else { return queuePoll(slot) }
     let bytes = MemoryLayout<msghdr>.stride
     let entry = entry(arenaBytes: bytes + 16)
+    // SAFETY: a piece of the arena with the size and at least the alignment of a msghdr, asked for
+    // with the entry; the kernel copies it when it takes the entry, before the arena is reset.
     let message = arenaBytes(bytes).bindMemory(to: msghdr.self, capacity: 1)
     message.initialize(to: msghdr())
     message.pointee.msg_namelen = socklen_t(DatagramLayout.nameBytes)
@@ -54,6 +56,8 @@ extension UringRing {
     if operation.isCancelled { return finish(slot, -ECANCELED) }
     let pool = store[operation.pool]
     guard let handle = pool.take() else { return finish(slot, -ENOBUFS) }
+    // SAFETY: the pool's buffers have `shape.bytes`, and this one is on loan to us alone until it
+    // is released or goes to the caller with its slice.
     let room = UnsafeMutableRawBufferPointer(
       start: pool.pointer(handle), count: pool.shape.bytes)
     let count = DatagramLayout.receive(from: operation.descriptor, into: room)
@@ -79,6 +83,8 @@ extension UringRing {
     let operation = Operation(token: token, kind: .single, descriptor: socket.descriptor)
     guard let slot = begin(operation) else { return }
     let entry = entry(arenaBytes: OutgoingDatagram.byteCount + 16)
+    // SAFETY: the message lies in the arena, which holds it until the kernel has copied it with the
+    // entry. The payload is not copied: the caller keeps the slice until the completion.
     let memory = arenaBytes(OutgoingDatagram.byteCount)
     let message = OutgoingDatagram.encode(
       store.mutableBytes(slice), segmentBytes: segmentBytes, to: destination, from: source,

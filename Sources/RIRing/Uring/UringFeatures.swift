@@ -119,6 +119,8 @@ public struct UringFeatures: Hashable, Sendable {
         let ring = BufferRing(queue, group: 0, entries: 2)
       else { return }
       features.bufferRings = true
+      // SAFETY: slot < 2, and `memory` has room for two buffers. Bytes arrive in them only while
+      // the pair is open: a receive that is still pending then finds the end of the stream.
       for slot in 0..<2 { ring.put(base + slot * bufferBytes, bufferBytes, at: slot) }
       ring.publish(tail: 2)
       var pair: [Int32] = [-1, -1]
@@ -138,6 +140,9 @@ public struct UringFeatures: Hashable, Sendable {
   private static func receiveOneByte(
     _ queue: borrowing UringQueue, _ pair: [Int32], flags: UInt16, total: UInt32
   ) -> Bool? {
+    // SAFETY: an entry of the mapped queue, ours until `enter` submits it. It points to no memory
+    // of ours (the kernel picks the buffer), and send and recv are done with `byte` when they
+    // return.
     guard let entry = queue.nextEntry() else { return nil }
     ri_prep_recv_select(entry, pair[0], 0, 0, flags, total)
     entry.pointee.user_data = UInt64(total)

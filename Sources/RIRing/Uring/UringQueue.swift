@@ -89,8 +89,8 @@ struct UringQueue: ~Copyable {
     ri_load_acquire(ring.pointee.sq.kflags) & IORING_SQ_CQ_OVERFLOW != 0
   }
 
-  /// Takes each completion (user data, result, flags) off the queue and hands it to `body`, which may
-  /// reap by itself.
+  /// Takes each completion (user data, result, flags) off the queue and hands it to `body`, which
+  /// may reap by itself.
   @inline(__always)
   func reap(_ body: (UInt64, Int32, UInt32) -> Void) {
     guard let cqes = ring.pointee.cq.cqes, let head = ring.pointee.cq.khead else { return }

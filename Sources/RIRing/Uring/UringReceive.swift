@@ -4,7 +4,7 @@
 // - Buffers below 64 KiB (many connections, small messages): one multishot receive, a buffer for
 //   each arrival.
 // - Buffers of 64 to 256 KiB (bulk): receives that fill many buffers at once (bundles), at most
-//   1 MiB, which takes the least CPU for each byte and still fits the cache.
+//   256 KiB, which takes the least CPU for each byte and still fits the cache.
 // - Larger buffers (a tunnel's): one-shot receives that fill up to a whole buffer, so that what
 //   belongs together lies together.
 //
@@ -21,8 +21,9 @@ extension UringRing {
   static let bulkBufferBytes = 64 * 1024
   /// Buffers from this size on are filled one at a time.
   static let wholeBufferBytes = 256 * 1024
-  /// Bytes of one bundle: more falls out of the second-level cache.
-  static let bundleBytesMax = 1024 * 1024
+  /// Bytes of one bundle: what is received is sealed next, and both should lie in the second-level
+  /// cache.
+  static let bundleBytesMax = 256 * 1024
   /// A limit past which a kernel that cannot count needs not: nobody grants it.
   static let unlimitedBytes = 1 << 40
 
@@ -36,6 +37,8 @@ extension UringRing {
 
   /// Sees to it that the kernel can pick buffers of a pool; false where it cannot.
   func lend(_ pool: PoolID) -> Bool {
+    // SAFETY: `lent` has an initialised place for each pool of the store, whose number is its id;
+    // the ring owns it until its deinit.
     let place = lent + Int(pool.rawValue)
     if place.pointee != nil { return true }
     guard used.bufferRings else { return false }
@@ -73,6 +76,9 @@ extension UringRing {
     if used.pollFirst, descriptors[operation.descriptor].pointee.isDrained {
       flags |= UInt16(IORING_RECVSEND_POLL_FIRST)
     }
+    // SAFETY: an entry of the mapped queue, ours until the next submit. It names no memory: the
+    // kernel picks among the buffers that it was lent, and `lent` keeps each until it is taken
+    // back.
     let entry = entry()
     ri_prep_recv_select(
       entry, operation.descriptor, UInt32(length), UInt16(operation.pool.rawValue), flags,
@@ -81,6 +87,8 @@ extension UringRing {
   }
 
   func received(_ slot: UInt32, _ result: Int32, _ flags: UInt32) {
+    // SAFETY: operations never move, and this one is not removed before `finish`, after which it is
+    // not read.
     let operation = operations[slot]
     let goesOn = flags & IORING_CQE_F_MORE != 0
     var buffer = Int(flags >> UInt32(IORING_CQE_BUFFER_SHIFT))
@@ -154,6 +162,8 @@ extension UringRing {
     if operation.pointee.isCancelled { return finish(slot, -ECANCELED) }
     let pool = store[operation.pointee.pool]
     guard let handle = pool.take() else { return finish(slot, -ENOBUFS) }
+    // SAFETY: `room` is at most a whole buffer, on loan to us alone until it is released or goes to
+    // the caller with its slice. The operation never moves and is not read after `finish`.
     let room = min(operation.pointee.remaining, pool.shape.bytes)
     let count = recv(
       operation.pointee.descriptor, pool.pointer(handle), room, Int32(MSG_DONTWAIT))

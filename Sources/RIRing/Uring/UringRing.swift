@@ -11,8 +11,8 @@ import RIBase
 
 /// The `IORing` of Linux 5.11 and newer.
 ///
-/// Its state is used by one thread and no closure calls back into it, so it goes without the dynamic
-/// exclusivity checks that would cost a call for each access.
+/// Its state is used by one thread and no closure calls back into it, so it goes without the
+/// dynamic exclusivity checks that would cost a call for each access.
 public final class UringRing: IORing {
   /// User data of entries that are no caller's operation.
   enum UserData {
@@ -62,6 +62,8 @@ public final class UringRing: IORing {
     self.store = store
     now = KernelClock.now()
     resolver = Resolver(waker: eventWaker)
+    // SAFETY: the ring's own, a place for each pool (a store never gains one), all initialised
+    // here; deinitialised and freed in deinit.
     lent = .allocate(capacity: store.poolCount)
     lent.initialize(repeating: nil, count: store.poolCount)
     armWaker()
@@ -108,8 +110,8 @@ public final class UringRing: IORing {
 
   // MARK: Submission
 
-  /// Takes an entry to fill in, with room for `arenaBytes` in the arena. Submits what is queued when
-  /// either is full.
+  /// Takes an entry to fill in, with room for `arenaBytes` in the arena. Submits what is queued
+  /// when either is full.
   func entry(arenaBytes: Int = 0) -> UnsafeMutablePointer<io_uring_sqe> {
     while true {
       if arena.hasRoom(arenaBytes), let entry = queue.nextEntry() { return entry }
@@ -138,6 +140,7 @@ public final class UringRing: IORing {
   }
 
   private func armWaker() {
+    // SAFETY: an entry of the mapped queue, ours to fill in until the next submit.
     let entry = entry()
     io_uring_prep_poll_add(entry, eventWaker.descriptor, UInt32(POLLIN))
     entry.pointee.user_data = UserData.wake
@@ -226,6 +229,8 @@ public final class UringRing: IORing {
       return nil
     }
     guard operation.descriptor >= 0 else { return slot }
+    // SAFETY: the state stays in place until another descriptor is named, and none is before we
+    // return. Operations never move; the neighbours in the list are under way.
     let state = descriptors[operation.descriptor]
     let first = state.pointee.firstOperation
     operations[slot].pointee.next = first
@@ -239,6 +244,7 @@ public final class UringRing: IORing {
     let operation = operations[slot].pointee
     emit(operation.token, result, slice: slice)
     guard operation.descriptor >= 0 else { return operations.remove(slot) }
+    // SAFETY: as in `begin`; `operation` is a copy, for its slot is free before we are done.
     let state = descriptors[operation.descriptor]
     if operation.next != OperationTable.none {
       operations[operation.next].pointee.previous = operation.previous

@@ -27,6 +27,10 @@ extension UringRing {
     let messageBytes = MemoryLayout<msghdr>.stride
     let isSingle = operation.queue.sliceCount == 1
     let entry = entry(arenaBytes: isSingle ? 0 : vectorBytes + messageBytes + 32)
+    // SAFETY: vectors and message are pieces of the arena, with the room asked for along with the
+    // entry, and the kernel copies them when it takes it. The bytes themselves stay with the
+    // caller, who removes nothing from the queue before the completion; `done + remaining` never
+    // exceeds those that the send was asked for.
     if isSingle, let slice = store.first(of: operation.queue) {
       let bytes = store.bytes(slice)
       io_uring_prep_send(
@@ -48,6 +52,8 @@ extension UringRing {
   }
 
   func sent(_ slot: UInt32, _ result: Int32) {
+    // SAFETY: operations never move, and this one is not removed before `finish`, after which it is
+    // not read.
     let operation = operations[slot]
     if result > 0 {
       operation.pointee.done += Int(result)
@@ -67,6 +73,7 @@ extension UringRing {
   /// Keeps the error of a broken connection for its receive. A send that is to take everything and
   /// has sent a part reports the part alone, and the error is gone.
   private func noteFailure(_ operation: Operation, _ result: Int32) {
+    // SAFETY: the state stays in place until another descriptor is named, and none is here.
     let state = descriptors[operation.descriptor]
     switch -result {
     case ECONNRESET, ECONNABORTED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:

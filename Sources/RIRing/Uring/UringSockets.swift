@@ -37,6 +37,8 @@ extension UringRing {
 
   private func queueAccept(_ slot: UInt32) {
     let entry = entry()
+    // SAFETY: the entry is in the mapped queue and ours until the next submit; without room for the
+    // peer's address, accept writes nothing of ours.
     let descriptor = operations[slot].pointee.descriptor
     if used.multishotAccept {
       io_uring_prep_multishot_accept(entry, descriptor, nil, nil, sockets.acceptFlags)
@@ -63,6 +65,8 @@ extension UringRing {
     guard let slot = begin(operation) else { return }
     let room = SocketAddress.kernelBytesMax
     let entry = entry(arenaBytes: room + 16)
+    // SAFETY: a piece of the arena with room for either form of address. The kernel alone reads it
+    // as a sockaddr, and copies it when it takes the entry, before the arena is reset.
     let name = UnsafeMutableRawBufferPointer(start: arenaBytes(room), count: room)
     let count = address.encode(into: name)
     io_uring_prep_connect(
@@ -76,6 +80,8 @@ extension UringRing {
     guard let slot = begin(Operation(token: token, kind: .timeout, descriptor: -1)) else { return }
     let bytes = MemoryLayout<__kernel_timespec>.size
     let entry = entry(arenaBytes: bytes + 16)
+    // SAFETY: a piece of the arena with the size and at least the alignment of the time; the kernel
+    // copies it when it takes the entry.
     let time = arenaBytes(bytes).bindMemory(to: __kernel_timespec.self, capacity: 1)
     time.initialize(
       to: __kernel_timespec(
@@ -99,6 +105,8 @@ extension UringRing {
   }
 
   public func close(_ socket: Socket, mode: CloseMode, token: Token) {
+    // SAFETY: the state stays in place until another descriptor is named: cancelling may submit,
+    // but what that completes is put off until `wait`. Operations never move.
     let state = descriptors[socket.descriptor]
     precondition(!state.pointee.isClosing, "socket closed twice")
     state.pointee.isClosing = true
@@ -114,6 +122,7 @@ extension UringRing {
 
   /// Closes a descriptor on which nothing is pending. Its number may come back at once.
   func closeDescriptor(_ descriptor: Int32) {
+    // SAFETY: as above; no descriptor is named while the state is in use.
     let state = descriptors[descriptor]
     let (mode, token) = (state.pointee.closeMode, state.pointee.closeToken)
     state.pointee = DescriptorState()

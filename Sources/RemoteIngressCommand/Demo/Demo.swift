@@ -1,4 +1,5 @@
-// `remoteingress demo`: a hub, an edge and a target on loopback, real traffic through them, figures.
+// `remoteingress demo`: a hub, an edge and a target on loopback, real traffic through them,
+// figures.
 
 import Dispatch
 import Glibc
