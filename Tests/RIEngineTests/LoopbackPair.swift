@@ -1,5 +1,5 @@
-// A hub and an edge on epoll rings over loopback, driven turn by turn in one thread, with one client
-// and one target: real sockets, for tests that count what the engine itself does.
+// A hub and an edge on epoll rings over loopback, driven turn by turn in one thread, with one
+// client and one target: real sockets, for tests that count what the engine itself does.
 
 import Glibc
 import RIBase
