@@ -101,8 +101,8 @@ extension Shard {
     }
   }
 
-  /// What the edge can do beyond the protocol. This hub offers nothing yet, so it only has to be what
-  /// SPEC 5 says it is.
+  /// What the edge can do beyond the protocol. This hub offers nothing yet, so it only has to be
+  /// what SPEC 5 says it is.
   func helloReceived(_ payload: UnsafeRawBufferPointer, _ id: SlotID) {
     do {
       _ = try HelloMessage(parsing: payload)
