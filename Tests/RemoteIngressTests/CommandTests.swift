@@ -112,6 +112,7 @@ import Testing
     let visible = try Data(
       contentsOf: URL(fileURLWithPath: "/proc/\(process.processIdentifier)/cmdline"))
     try writer.close()
+    process.terminate()
     process.waitUntilExit()
     let text = String(decoding: visible, as: UTF8.self)
     #expect(text.contains("--admin-token=******\0"))

@@ -44,18 +44,23 @@ async def reconfigured(port, certificate, first, second):
 
 
 async def withheld(port, certificate, first):
-    """Without credit an edge sends 4 MiB of a stream and no more; with it, the rest."""
+    """Without credit an edge sends 4 MiB of a stream (but for less than a buffer's worth) and no
+    more; with credit, that much more, and in the end the rest."""
+
+    def fills(taken, window):
+        assert window - (64 << 10) < taken <= window, f"{taken} bytes sent, {window} allowed"
+
     async with wire.Hub(port, certificate, {"listenPorts": [first]}) as hub:
         tunnel = await asyncio.wait_for(hub.accept(), 15)
         with await dial_until_open(first) as client:
             stream = (await tunnel.wait_for(wire.OPEN))[0]
             sending = asyncio.create_task(client.send(bytes(6 << 20)))
             taken = await data_until_still(tunnel)
-            assert taken == 4 << 20, f"{taken} bytes without credit"
+            fills(taken, 4 << 20)
             await tunnel.send(frame(stream, wire.WINDOW_UPDATE_BACK, struct.pack(">I", 1 << 20)))
             taken += await data_until_still(tunnel)
-            assert taken == 5 << 20, f"{taken} bytes after 1 MiB of credit"
-            await tunnel.send(frame(stream, wire.WINDOW_UPDATE_BACK, struct.pack(">I", 1 << 20)))
+            fills(taken, 5 << 20)
+            await tunnel.send(frame(stream, wire.WINDOW_UPDATE_BACK, struct.pack(">I", 4 << 20)))
             taken += await data_until_still(tunnel)
             assert taken == 6 << 20, taken
             await sending
@@ -107,6 +112,8 @@ async def until_closed(port):
                 (await connect(port)).close()
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                pass  # It was in the backlog when the listener closed.
             await asyncio.sleep(0.02)
 
 
