@@ -107,6 +107,9 @@ public enum Limits {
   public static let dataFrameBytes = 64 * kib
   /// What one receive of a small sender takes before it is armed anew.
   public static let smallReceiveBytes = 64 * kib
+  /// The part of the memory budget, one of so many, that is kept free by resetting streams: who
+  /// takes bytes shall not suffer from those who do not.
+  public static let stashReserveDivisor = 16
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 256 * kib
 

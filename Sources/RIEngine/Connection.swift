@@ -25,6 +25,8 @@ struct Connection {
   var sendingBytes: Int32 = 0
   /// Bytes of the PROXY header at the front of `outgoing` (hub): they count for no window.
   var headerBytes: Int32 = 0
+  /// When the socket last took bytes, or was found full.
+  var progressAt = Instant(nanoseconds: 0)
   /// The deadline for the target to answer (hub).
   var timer: TimerID?
   var targetPort: Port = 0

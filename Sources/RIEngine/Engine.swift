@@ -35,7 +35,7 @@ public final class Engine: Sendable {
 
   /// Starts a hub. Throws when its tunnel port cannot be bound or its certificate not be used.
   public init(hub settings: HubSettings, report: @escaping Report) throws(EngineError) {
-    let tls = try Self.serverContext(settings)
+    let (tls, pin) = try Self.serverContext(settings)
     let peers = ShardDirectory()
     var addresses = bindAddresses(settings.bindAddress)
       .map { SocketAddress($0, settings.tunnelPort) }
@@ -59,6 +59,7 @@ public final class Engine: Sendable {
     shards = threads
     tunnelPort = threads.first?.tunnelPort
     peers.set(threads)
+    report(.note("this hub's pin: \(pin)"))
   }
 
   /// Starts an edge: it dials its hub until it is stopped. Its one tunnel lives on one shard.
@@ -75,7 +76,7 @@ public final class Engine: Sendable {
 
   private static func serverContext(
     _ settings: HubSettings
-  ) throws(EngineError) -> TLSServerContext {
+  ) throws(EngineError) -> (TLSServerContext, CertificatePin) {
     do throws(TLSError) {
       let identity =
         switch settings.certificate {
@@ -88,7 +89,9 @@ public final class Engine: Sendable {
             try TLSIdentity.selfSigned(commonName: "remoteingress-hub")
           }
         }
-      return try TLSServerContext(identity: identity, records: .fromEnvironment)
+      return (
+        try TLSServerContext(identity: identity, records: .fromEnvironment), identity.pin
+      )
     } catch {
       throw .tls(error)
     }

@@ -63,6 +63,8 @@ public final class Shard {
   @exclusivity(unchecked) var returnsSeen: UInt64 = 0
   /// The stash pool's returns when its memory was last given back.
   var stashReturnsTrimmed: UInt64 = 0
+  /// The connection that was reset last for the memory budget.
+  var evicted = SlotID.none
   /// Scratch to swap the lists above with while they are worked through.
   @exclusivity(unchecked) var scratch: [SlotID] = []
 
@@ -132,6 +134,7 @@ public final class Shard {
     readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
+    keepBudget()
     flushLinks()
     armReceives()
     finishDrainIfDone()

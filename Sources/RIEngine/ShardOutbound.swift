@@ -79,6 +79,7 @@ extension Shard {
       return
     }
     if sent > 0 {
+      connections[id].progressAt = now
       store.dropFirst(Int(sent), from: &connections[id].outgoing)
       consumed(Int(sent), by: id)
     }
@@ -86,6 +87,7 @@ extension Shard {
       connections[id].flags.remove(.blocked)
     } else if sent < connections[id].sendingBytes, !connections[id].flags.contains(.blocked) {
       connections[id].flags.insert(.blocked)
+      connections[id].progressAt = now
       guard stashOutgoing(id) else { return }
     }
     flushConnection(id)

@@ -40,8 +40,7 @@ struct StreamState {
   var sending = SendPhase.open
   var receiving = ReceivePhase.open
   var tier = Tier.data
-  /// The engine asked for so much room in vain: `.room` is due once there is as much. 0: it did
-  /// not.
+  /// The engine asked for so much room in vain: `.room` is due once there is as much. 0: none.
   var roomWanted: Int32 = 0
 
   /// The engine's local connection.

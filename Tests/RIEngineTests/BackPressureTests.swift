@@ -78,34 +78,67 @@ struct BackPressureTests {
     try world.stopAll()
   }
 
-  @Test func aSpentBudgetResetsTheLongestStalledAndNobodyElse() throws {
-    let world = try World(seed: 3)
+  /// More stalled clients than the budget has room for, then some that are merely slow.
+  @Test(arguments: 0..<4)
+  func aSpentBudgetResetsTheLongestStalledAndNobodyElse(seed: UInt64) throws {
+    let world = try World(seed: seed)
     world.kernel.sendBufferBytes = 16 * 1024
     world.kernel.receiveBufferBytes = 16 * 1024
-    world.shapes = ShardPool.shapes(memoryBudgetBytes: 16 << 20)
+    world.shapes = ShardPool.shapes(memoryBudgetBytes: 12 << 20)
     try world.targets.serve(1001) { _ in Self.source(3_000_000) }
     let (hub, edge) = try world.startBoth([1001])
-    // Readers whose sockets are full now and then need the budget, too.
+    var stalled: [PeerSocket] = []
+    for _ in 0..<8 {
+      stalled.append(try world.connect(1001, Self.stalled))
+      world.run(for: .milliseconds(200))
+    }
     var slow = PeerPlan()
     slow.end = .hold
     slow.pause = .milliseconds(2)
-    let readers = try (0..<4).map { _ in try world.connect(1001, slow) }
-    for _ in 0..<12 {
-      try world.connect(1001, Self.stalled)
-      world.run(for: .milliseconds(20))
-    }
+    let readers = try (0..<3).map { _ in try world.connect(1001, slow) }
     let ended = world.run(within: .seconds(60)) { readers.allSatisfy { $0.received == 3_000_000 } }
     #expect(ended, "readers: \(readers.map(\.received)), \(readers.map(\.failure))")
-    let resets = edge.shard.counters.budgetResets
-    #expect(resets >= 6)
     #expect(hub.shard.counters.budgetResets == 0)
-    let clients = world.clients.sockets.values
-    for client in clients { world.clients.readAll(client) }
+    let resets = Int(edge.shard.counters.budgetResets)
+    #expect(resets >= 4)
+    // The first to stall were the first to go.
+    for client in stalled { world.clients.readAll(client) }
     world.run(for: .seconds(20))
-    #expect(clients.count { $0.failure != nil } == Int(resets))
+    for (index, client) in stalled.enumerated() {
+      #expect((client.failure != nil) == (index < resets), "client \(index) of \(resets) reset")
+    }
     #expect(edge.readyLinks.count == 1)
-    for client in clients where !client.isClosed { world.clients.reset(client) }
+    for client in stalled + readers where !client.isClosed { world.clients.reset(client) }
     world.run(for: .seconds(5))
+    hub.checkIdle("hub")
+    edge.checkIdle("edge")
+    try world.stopAll()
+  }
+
+  /// Where nobody can be chosen in time, who finds nothing left is reset, and nobody else.
+  @Test func aBudgetOfNothingResetsWhoNeedsIt() throws {
+    let world = try World(seed: 5)
+    world.kernel.sendBufferBytes = 16 * 1024
+    world.kernel.receiveBufferBytes = 16 * 1024
+    world.shapes[Int(ShardPool.stash.rawValue)].count = 8
+    try world.targets.serve(1001) { _ in Self.source(3_000_000) }
+    try world.targets.serve(1002) { _ in Self.source(100) }
+    let (hub, edge) = try world.startBoth([1001, 1002])
+    var reader = PeerPlan()
+    reader.end = .hold
+    let small = try world.connect(1002, reader)
+    world.run(for: .seconds(1))
+    for _ in 0..<5 {
+      let client = try world.connect(1001, Self.stalled)
+      world.run(for: .seconds(1))
+      world.clients.readAll(client)
+      world.run(for: .seconds(1))
+      #expect(client.failure != nil && client.wrongAt == nil)
+    }
+    #expect(small.failure == nil && small.received == 100)
+    #expect(edge.shard.counters.budgetResets == 5)
+    world.clients.finish(small)
+    world.run(for: .seconds(1))
     hub.checkIdle("hub")
     edge.checkIdle("edge")
     try world.stopAll()

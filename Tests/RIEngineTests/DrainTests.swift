@@ -94,6 +94,34 @@ struct DrainTests {
     try world.stopAll()
   }
 
+  /// A socket closed with bytes unread resets its connection: the hub must not close on top of the
+  /// streams that its edge still opens.
+  @Test(arguments: 0..<8)
+  func aDrainLosesNoByteWhileClientsKeepComing(seed: UInt64) throws {
+    let world = try World(
+      seed: seed, faults: SimulatedFaults(delay: .milliseconds(20)...Interval.milliseconds(20)))
+    try world.targets.serve(1001) { _ in
+      var plan = PeerPlan()
+      plan.sends = 200_000
+      return plan
+    }
+    let (hub, _) = try world.startBoth([1001])
+    var plan = PeerPlan()
+    plan.sends = 1_000
+    let clients = try (0..<3).map { _ in try world.connect(1001, plan) }
+    #expect(
+      world.run(within: .seconds(5)) { world.targets.sockets.values.count { $0.key != nil } == 3 })
+    try hub.send(.drain(.seconds(100)))
+    for _ in 0..<2_000 where !hub.hasEnded {
+      try world.connect(1001, plan)
+      world.run(for: .milliseconds(1))
+    }
+    #expect(hub.hasEnded)
+    world.run(for: .seconds(1))
+    for client in clients { #expect(client.received == 200_000 && client.sawEnd) }
+    try world.stopAll()
+  }
+
   @Test func aStopEndsEverythingAtOnce() throws {
     let world = try World(seed: 4)
     try world.targets.serve(1001) { _ in Self.holding(5_000_000) }
@@ -108,6 +136,22 @@ struct DrainTests {
       if case .edgeDisconnected = $0.event { true } else { false }
     }
     #expect(ends.count == 1)
+    try world.stopAll()
+  }
+
+  @Test func aDrainingEdgeOpensNoListener() throws {
+    let world = try World(seed: 6)
+    try world.targets.serve(1001) { _ in Self.holding() }
+    let squatter = PeerRing(world.kernel, world.edgeHost, seed: 1)
+    try squatter.serve(1002) { _ in PeerPlan() }
+    let (hub, edge) = try world.startBoth([1001, 1002])
+    try world.connect(1001, Self.holding())
+    world.run(for: .seconds(1))
+    try edge.send(.drain(.seconds(60)))
+    squatter.stopServing(1002)
+    try hub.send(.updateAllowedEdges([world.allowedEdge([1003])]))
+    world.run(for: .seconds(20))
+    #expect(!edge.hasEnded && edge.shard.listeners.count == 0)
     try world.stopAll()
   }
 

@@ -112,7 +112,8 @@ import Testing
     let visible = try Data(
       contentsOf: URL(fileURLWithPath: "/proc/\(process.processIdentifier)/cmdline"))
     try writer.close()
-    process.terminate()
+    // Children of the test process are born with SIGTERM blocked.
+    kill(process.processIdentifier, SIGKILL)
     process.waitUntilExit()
     let text = String(decoding: visible, as: UTF8.self)
     #expect(text.contains("--admin-token=******\0"))
