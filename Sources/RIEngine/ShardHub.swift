@@ -46,7 +46,9 @@ struct TargetLookup {
 
 extension Shard {
   func startHub(_ hub: HubState) throws(EngineError) {
-    for address in hub.tunnelAddresses {
+    for var address in hub.tunnelAddresses {
+      // Port 0: the second family takes the port that the first was given.
+      if address.port == 0, let tunnelPort { address.port = tunnelPort }
       do {
         let id = try openListener(on: address, purpose: .tunnels, reusePort: true)
         tunnelPort = listeners[id].address.port

@@ -26,9 +26,6 @@ enum ShardPool {
   /// Plaintext that is sealed into one `tunnelSend` buffer.
   static let batchBytes = 224 * 1024
 
-  /// What sealing a whole batch adds at most: 22 bytes a record, and a KeyUpdate or an alert.
-  static let sealOverheadBytes = 8 * 1024
-
   static func shapes(memoryBudgetBytes: Int) -> [BufferPoolShape] {
     [
       BufferPoolShape(count: 1024, bytes: 8 * 1024),
