@@ -64,6 +64,9 @@ public final class BufferPool {
   /// has changed.
   @exclusivity(unchecked) public private(set) var returnCount: UInt64 = 0
 
+  /// So many buffers at the bottom of `free` have no memory behind them: never used, or trimmed.
+  @exclusivity(unchecked) private var emptyCount: Int
+
   /// Maps the memory. Traps when the kernel refuses it: an engine without buffers cannot start.
   init(id: PoolID, shape: BufferPoolShape) {
     precondition(shape.count > 0 && shape.count < 1 << 24 && shape.bytes > 0)
@@ -86,6 +89,7 @@ public final class BufferPool {
     free = .allocate(capacity: shape.count)
     for i in 0..<shape.count { free[i] = UInt32(shape.count - 1 - i) }
     freeCount = shape.count
+    emptyCount = shape.count
   }
 
   deinit {
@@ -108,6 +112,7 @@ public final class BufferPool {
   @usableFromInline
   func takeUnchecked() -> BufferHandle {
     freeCount -= 1
+    if freeCount < emptyCount { emptyCount = freeCount }
     let index = Int(free[freeCount])
     references[index] = 1
     return BufferHandle(pool: id, index: index, generation: generations[index])
@@ -137,11 +142,16 @@ public final class BufferPool {
     return base + handle.index * strideBytes + shape.headroomBytes
   }
 
-  /// Gives the memory behind free buffers back to the system; their content is lost.
-  public func trim() {
-    for i in 0..<freeCount {
+  /// Gives the memory behind free buffers back to the system, those first that were not used for
+  /// longest: all but `keeping`, `atMost` so many now. True when more are left to give back.
+  public func trim(keeping: Int, atMost: Int) -> Bool {
+    let end = max(emptyCount, freeCount - keeping)
+    let stop = min(end, emptyCount + atMost)
+    for i in emptyCount..<stop {
       madvise(base + Int(free[i]) * strideBytes, strideBytes, MADV_DONTNEED)
     }
+    emptyCount = stop
+    return stop < end
   }
 
   @inline(__always)

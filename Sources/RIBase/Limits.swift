@@ -46,6 +46,23 @@ public enum Limits {
   public static let windowBytesMin = 1 * mib
   public static let windowBytesMax = 4 * mib
   public static let memoryBudgetBytesDefault = 200 * mib
+  /// With `autoWindow`: a stream's first and least window. What a client that never reads costs.
+  public static let autoWindowBytesMin = 256 * kib
+  /// With `autoWindow`: 1 Gbit/s over half a second.
+  public static let autoWindowBytesMax = 64 * mib
+  /// Under critical memory pressure windows are this part of their floor.
+  public static let pressureWindowDivisor = 4
+  /// A shorter round trip counts as this long: on a short path it is our own batches and the
+  /// scheduling of processes that take the time, not the path.
+  public static let windowRoundTripMin = Interval.microseconds(500)
+
+  // MARK: Sustained flows (SPEC 2.5)
+
+  public static let sustainedAge = Interval.seconds(10)
+  /// 20 Mbit/s.
+  public static let sustainedBytesPerMillisecond: UInt64 = 2_500
+  /// What a sustained stream's window is shrunk to by the published rules.
+  public static let sustainedWindowBytes = 1 * mib
 
   // MARK: Liveness (SPEC 2.1, 2.3)
 
@@ -110,6 +127,20 @@ public enum Limits {
   /// The part of the memory budget, one of so many, that is kept free by resetting streams: who
   /// takes bytes shall not suffer from those who do not.
   public static let stashReserveDivisor = 16
+  /// What all streams of a link may have queued: what the link sends in this time, so that a slow
+  /// or stalled link does not hold the buffers that others need …
+  public static let linkBacklogTime = Interval.milliseconds(50)
+  /// … but this much for sure: one full batch …
+  public static let linkBacklogBytesMin = 256 * kib
+  /// … and no more than this, which is 32 turns.
+  public static let linkBacklogBytesMax = 2 * mib
+  /// A link whose send has not completed for so long is stuck: when others starve for buffers, what
+  /// it has queued is copied aside.
+  public static let linkStuckAfter = Interval.milliseconds(20)
+  /// Free buffers whose memory is kept for the next burst, and how many are given back in one step.
+  public static let stashBuffersKept = 64
+  public static let trimBuffersPerStep = 128
+  public static let trimInterval = Interval.milliseconds(5)
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 256 * kib
 
@@ -117,6 +148,16 @@ public enum Limits {
 
   /// Bytes a stream may send before the next stream's turn: one full DATA frame.
   public static let schedulerQuantumBytes = dataFrameBytes
+  /// What sustained streams together may send a second while data is busy. SPEC 2.5 guarantees 1 MB
+  /// in any second; an eighth more makes up for the time between two polls, which a second that
+  /// begins and ends in the middle of it does not see.
+  public static let sustainedBytesPerSecond = 1_152 * kib
+  /// What they may send at once: what comes in during 107 ms, the time that a link of 2 MB/s takes
+  /// for a batch. With the rate it makes 1.25 MB, the most they take from data in any second.
+  public static let sustainedBurstBytes = 128 * kib
+  /// And for each byte of data at most so many: data keeps a third of a link that is slower than
+  /// what is guaranteed.
+  public static let sustainedBytesPerDataByte = 2
   /// The shortest DATA frame worth starting where a batch has little room left.
   public static let dataFrameBytesMin = 4 * kib
   /// Room for this much makes it worthwhile to read a socket again.

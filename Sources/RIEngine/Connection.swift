@@ -54,6 +54,8 @@ struct Connection {
     static let receivePending = Flags(rawValue: 1 << 10)
     /// The stream has ended for the tunnel: its reference must not be used any more.
     static let streamGone = Flags(rawValue: 1 << 11)
+    /// Waits in its link's line to be read.
+    static let inLine = Flags(rawValue: 1 << 12)
   }
 
   init(socket: Socket, link: SlotID, stream: StreamRef) {

@@ -65,6 +65,8 @@ public enum EngineEvent: Sendable {
   case listening(address: SocketAddress)
   case listenFailed(address: SocketAddress, error: RingError)
   case listenerClosed(port: Port)
+  /// A stream has become a sustained flow (SPEC 2.5). `edgeID` is nil at the edge.
+  case streamSustained(edgeID: String?, stream: UInt32, bytes: UInt64)
 }
 
 /// Totals of a shard since its start, and what it holds now.
@@ -74,6 +76,7 @@ public struct ShardCounters: Sendable {
   public var clientsRefused: UInt64 = 0
   public var streamsRefused: UInt64 = 0
   public var budgetResets: UInt64 = 0
+  public var streamsSustained: UInt64 = 0
   public var handshakesRefused: UInt64 = 0
 
   public init() {}

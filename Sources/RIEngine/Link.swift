@@ -36,6 +36,8 @@ final class Link {
   /// The sealed bytes in flight: at most one buffer of `ShardPool.tunnelSend`.
   @exclusivity(unchecked) var outgoing = SliceQueue()
   @exclusivity(unchecked) var sending = false
+  /// How much its streams may queue.
+  @exclusivity(unchecked) var backlog: LinkBacklog
   /// A line of the handshake that waits to be sealed.
   @exclusivity(unchecked) var line: [UInt8] = []
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
@@ -56,6 +58,7 @@ final class Link {
     self.tls = tls
     self.phase = phase
     self.handshake = handshake
+    backlog = LinkBacklog()
   }
 }
 

@@ -39,6 +39,7 @@ public final class Shard {
   /// Sockets that were refused and are being closed.
   let refusals: Slab<Socket>
   let batch: PlaintextBatch
+  let budget: MemoryBudget
   let timers: TimerWheel
   @exclusivity(unchecked) var now: Instant
   @exclusivity(unchecked) var phase = ShardPhase.running
@@ -61,8 +62,10 @@ public final class Shard {
   @exclusivity(unchecked) var starvedLinks: [SlotID] = []
   /// The pools' returns when the starved lists were last tried.
   @exclusivity(unchecked) var returnsSeen: UInt64 = 0
-  /// The stash pool's returns when its memory was last given back.
-  var stashReturnsTrimmed: UInt64 = 0
+  /// A step of giving memory back is due.
+  var isTrimming = false
+  /// When the pools will be looked after because receives starve.
+  var reliefTimer: TimerID?
   /// The connection that was reset last for the memory budget.
   var evicted = SlotID.none
   /// Scratch to swap the lists above with while they are worked through.
@@ -89,6 +92,8 @@ public final class Shard {
     listeners = Slab(capacity: Limits.listenersMax)
     refusals = Slab(capacity: Limits.connectionsMax)
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
+    let stash = ring.store[ShardPool.stash].shape
+    budget = MemoryBudget(bytes: stash.count * stash.bytes)
     now = ring.updateNow()
     timers = TimerWheel(capacity: Limits.timersMax, now: now)
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)

@@ -29,9 +29,16 @@ extension Shard {
   private func armReceive(_ id: SlotID) {
     let connection = connections[id]
     guard connection.flags.contains(.connected),
-      connection.flags.isDisjoint(with: [.receiving, .localFinished, .closing, .streamGone]),
+      connection.flags.isDisjoint(
+        with: [.receiving, .localFinished, .closing, .streamGone, .inLine]),
       links.contains(connection.link), let tunnel = links[connection.link].tunnel
     else { return }
+    let link = links[connection.link]
+    let tier = tunnel.tier(of: connection.stream)
+    guard link.backlog.takes(tier, behind: tunnel.queuedBytes) else {
+      connections[id].flags.insert(.inLine)
+      return link.backlog.wait(id, tier)
+    }
     let room = tunnel.sendRoom(connection.stream, atLeast: store[ShardPool.small].shape.bytes)
     let isBulk =
       connection.flags.contains(.bulk) && room >= store[ShardPool.bulk].shape.bytes
@@ -46,10 +53,23 @@ extension Shard {
       token: OperationToken(.connectionReceive, id).token)
   }
 
+  /// What a link has sent makes room for those who wait to queue for it, as many as may fit.
+  func readOn(_ link: Link) {
+    guard let tunnel = link.tunnel else { return }
+    link.backlog.call(tunnel.queuedBytes) { id in
+      guard connections.contains(id) else { return }
+      connections[id].flags.remove(.inLine)
+      markReceivePending(id)
+    }
+  }
+
   /// Empty pools are tried again only after a buffer has come back, so that waiting costs nothing.
   private func retryStarved() {
-    guard !(starvedConnections.isEmpty && starvedLinks.isEmpty), returnsSeen != store.returnCount
-    else { return }
+    guard !(starvedConnections.isEmpty && starvedLinks.isEmpty) else { return }
+    if reliefTimer == nil {
+      reliefTimer = schedule(.relief, at: now + Limits.linkStuckAfter)
+    }
+    guard returnsSeen != store.returnCount else { return }
     returnsSeen = store.returnCount
     for id in starvedConnections where connections.contains(id) { markReceivePending(id) }
     starvedConnections.removeAll(keepingCapacity: true)
@@ -115,7 +135,7 @@ extension Shard {
   func stashArriving(_ id: SlotID) -> Bool {
     var arriving = connections[id].arriving
     connections[id].arriving = SliceQueue()
-    let fits = stash(&arriving, behind: &connections[id].outgoing)
+    let fits = stashCopy(of: &arriving, behind: &connections[id].outgoing)
     if !fits { stashExhausted(id) }
     return fits
   }
@@ -124,12 +144,14 @@ extension Shard {
   func stashOutgoing(_ id: SlotID) -> Bool {
     var borrowed = connections[id].outgoing
     connections[id].outgoing = SliceQueue()
-    let fits = stash(&borrowed, behind: &connections[id].outgoing)
+    let fits = stashCopy(of: &borrowed, behind: &connections[id].outgoing)
     if !fits { stashExhausted(id) }
     return fits
   }
 
-  private func stash(_ source: inout SliceQueue, behind target: inout SliceQueue) -> Bool {
+  /// Copies a queue's slices into stash buffers behind another queue. False when those do not
+  /// suffice: the rest is dropped.
+  func stashCopy(of source: inout SliceQueue, behind target: inout SliceQueue) -> Bool {
     while var slice = store.popFirst(from: &source) {
       while slice.count > 0 {
         guard let room = stashRoom(behind: target, wanted: Int(slice.count)) else {

@@ -118,6 +118,7 @@ extension Shard {
     case .room(let stream):
       let owner = tunnel.owner(of: stream)
       if connections.contains(owner) { markReceivePending(owner) }
+    case .sustained(let stream): streamSustained(stream, of: tunnel, link)
     case .opened(let stream): streamOpened(stream, of: tunnel, link, id)
     case .ping: tunnel.sendPong(tunnel.payload)
     case .pong: pongReceived(tunnel.payload, link)

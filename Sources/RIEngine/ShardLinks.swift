@@ -55,7 +55,8 @@ extension Shard {
   func linkReady(_ link: Link, _ id: SlotID, side: TunnelRole) {
     link.phase = .ready
     link.readySince = now
-    link.tunnel = FramedTunnel(role: side, store: store, now: now, seed: ring.random())
+    link.tunnel = FramedTunnel(
+      role: side, store: store, now: now, budget: budget, seed: ring.random())
     link.liveness = Liveness(role: side == .hub ? .hub : .edge, now: now)
     rescheduleLinkTimer(link, id)
     markDirty(link, id)

@@ -102,7 +102,7 @@ extension Shard {
     guard bytes > 0, !connection.flags.contains(.streamGone), links.contains(connection.link),
       let tunnel = links[connection.link].tunnel
     else { return }
-    tunnel.consumed(bytes, on: connection.stream)
+    tunnel.consumed(bytes, on: connection.stream, now: now)
     if tunnel.hasOutput { markDirty(connection.link) }
   }
 
@@ -137,13 +137,14 @@ extension Shard {
     link.bytesOut += UInt64(writer.count)
     store.append(writer.slice, to: &link.outgoing)
     link.sending = true
+    link.backlog.sendBegan(now: now)
     ring.send(
       link.outgoing, on: link.socket, mode: .all, token: OperationToken(.linkSend, id).token)
   }
 
   private func sealFrames(of link: Link, _ id: SlotID, into writer: inout BufferWriter) {
     if !link.line.isEmpty { takeLine(of: link) }
-    if link.line.isEmpty { link.tunnel?.pollFrames(into: batch) }
+    if link.line.isEmpty { link.tunnel?.pollFrames(into: batch, now: now) }
     guard !batch.isEmpty else { return }
     let sealed = link.tls.seal(batch, from: 0, into: &writer)
     precondition(sealed == batch.byteCount, "a batch fits its buffer")
@@ -171,6 +172,8 @@ extension Shard {
       return
     }
     store.dropFirst(Int(completion.result), from: &link.outgoing)
+    link.backlog.sent(Int(completion.result), now: now)
+    readOn(link)
     guard link.outgoing.isEmpty else {
       link.sending = true
       ring.send(

@@ -14,6 +14,10 @@ struct ShardTimer {
     /// An accept that ran out of descriptors is armed again.
     case accept
     case housekeeping
+    /// Memory that nobody uses any more goes back to the system, step by step.
+    case trim
+    /// Receives have found no buffer for a while.
+    case relief
     case drain
   }
 
@@ -52,6 +56,8 @@ extension Shard {
     case .dial: dialTimerFired()
     case .accept: if listeners.contains(timer.slot) { armAccept(timer.slot) }
     case .housekeeping: keepHouse()
+    case .trim: trimStash()
+    case .relief: relieveStarvation()
     case .drain: phase = .stopped
     }
   }
@@ -59,11 +65,7 @@ extension Shard {
   /// Gives memory back that nobody uses any more, and tries failed listeners again.
   private func keepHouse() {
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
-    let stash = store[ShardPool.stash]
-    if stash.usedCount == 0, stash.returnCount != stashReturnsTrimmed {
-      stashReturnsTrimmed = stash.returnCount
-      stash.trim()
-    }
+    if !isTrimming { trimStash() }
     if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
   }
 }

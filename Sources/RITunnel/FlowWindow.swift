@@ -1,5 +1,5 @@
-// Flow control of SPEC 2.4 as arithmetic: what a sender may send, and when a receiver returns
-// credit.
+// Flow control as arithmetic: what a sender may send, and when a receiver returns credit. Both by
+// the published rules (SPEC 2.4) and by those of the extension `autoWindow` (docs/PROTOCOL.md).
 
 import RIBase
 
@@ -9,13 +9,23 @@ public struct WindowLimits: Sendable {
   public var sharedBytes: Int
   public var bytesMin: Int
   public var bytesMax: Int
+  /// With `autoWindow`: what a window is at first, and at least.
+  public var autoBytesMin: Int
+  /// With `autoWindow`: what it may grow to.
+  public var autoBytesMax: Int
 
-  /// 1 <= `bytesMin` <= `bytesMax` < 2^30.
-  public init(sharedBytes: Int, bytesMin: Int, bytesMax: Int) {
+  /// 1 <= `bytesMin` <= `bytesMax` < 2^30, and so for `autoWindow`.
+  public init(
+    sharedBytes: Int, bytesMin: Int, bytesMax: Int,
+    autoBytesMin: Int = Limits.autoWindowBytesMin, autoBytesMax: Int = Limits.autoWindowBytesMax
+  ) {
     precondition(bytesMin >= 1 && bytesMin <= bytesMax && bytesMax < 1 << 30)
+    precondition(autoBytesMin >= 1 && autoBytesMin <= autoBytesMax && autoBytesMax < 1 << 30)
     self.sharedBytes = sharedBytes
     self.bytesMin = bytesMin
     self.bytesMax = bytesMax
+    self.autoBytesMin = autoBytesMin
+    self.autoBytesMax = autoBytesMax
   }
 
   /// What the protocol says; other values are for tests.
@@ -29,55 +39,85 @@ public struct WindowLimits: Sendable {
   }
 }
 
-/// The sender's half: the window is fixed when the stream opens, and what is sent fills it until
-/// the receiver says that it was consumed.
+/// The sender's half: credit that what is sent uses up and the receiver gives back.
+///
+/// By the published rules the window has a size, which grows when other streams go and never
+/// shrinks: the receiver shrinks it by withholding credit, and a sender that held back as well
+/// would do it twice and could come to a halt. With `autoWindow` it is whatever was granted.
 struct SendWindow {
-  let size: Int32
-  /// Sent and not yet said to be consumed; 0...size.
-  private(set) var inFlight: Int32 = 0
+  private(set) var credit: Int32
+  /// The most that `credit` may be; with `autoWindow` the most it has been.
+  private(set) var size: Int32
+  /// 0 by the published rules; with `autoWindow` what the receiver can grant at most.
+  private let grantMax: Int32
 
-  init(size: Int) { self.size = Int32(size) }
+  /// By the published rules.
+  init(size: Int) {
+    self.size = Int32(size)
+    credit = self.size
+    grantMax = 0
+  }
 
-  /// Bytes that may be sent now.
-  var credit: Int { Int(size - inFlight) }
+  /// With `autoWindow`.
+  init(auto limits: WindowLimits) {
+    size = Int32(limits.autoBytesMin)
+    credit = size
+    grantMax = Int32(limits.autoBytesMax)
+  }
+
+  var isAuto: Bool { grantMax > 0 }
 
   /// Counts bytes handed to the transport; at most `credit`.
   mutating func sent(_ bytes: Int) {
-    precondition(bytes >= 0 && bytes <= credit, "credit overdrawn")
-    inFlight += Int32(truncatingIfNeeded: bytes)
+    precondition(bytes >= 0 && bytes <= Int(credit), "credit overdrawn")
+    credit -= Int32(truncatingIfNeeded: bytes)
   }
 
-  /// Counts bytes that the peer says it consumed. More than it was sent cannot be true and counts
-  /// as all of it, so no peer can open a window beyond its size.
+  /// Counts credit from the peer. By the published rules more than it was sent cannot be true and
+  /// counts as all of it, so no peer opens a window beyond its size; with `autoWindow` no peer
+  /// opens one beyond the largest.
   mutating func credited(_ bytes: UInt32) {
-    inFlight -= Int32(truncatingIfNeeded: min(bytes, UInt32(inFlight)))
+    let largest = isAuto ? grantMax : size
+    credit += Int32(truncatingIfNeeded: min(bytes, UInt32(largest - credit)))
+    size = max(size, credit)
+  }
+
+  /// Published rules: other streams have gone, so this one's window is as large as a new one's.
+  mutating func grow(to window: Int) {
+    guard !isAuto, window > Int(size) else { return }
+    credit += Int32(truncatingIfNeeded: window) - size
+    size = Int32(truncatingIfNeeded: window)
   }
 }
 
 /// The receiver's half.
 ///
 ///     received        ├──────────── outstanding ───────────┤
-///     ────────────────┬────────────────┬───────────────────┐
-///      credit returned│   unreturned   │     buffered      │ not yet sent
-///     ────────────────┴────────────────┴───────────────────┘
-///     consumed                        ┘
+///     ────────────────┬────────────────┬───────────────────┬──────────────┐
+///      credit returned│   unreturned   │     buffered      │ not yet sent │
+///     ────────────────┴────────────────┴───────────────────┴──────────────┘
+///     consumed                         ┘                                  └ window
 ///
-/// Credit returned never exceeds bytes consumed, so the peer was ever granted its first window and
-/// what was returned: it breaks its word exactly when more than the largest window is outstanding.
-///
-/// To shrink a window we withhold credit. How large the peer's window is it alone knows (it counted
-/// the streams at another moment than we); that it is at least `proven`, the most that was ever
-/// outstanding, is certain. Withholding at most `proven - target` leaves the peer a window of at
-/// least `target`, so it can never be stalled for good.
+/// To shrink a window we withhold credit. With `autoWindow` we know the peer's window, as all of it
+/// is what we granted. By the published rules the peer alone knows it (it counted the streams at
+/// another moment than we); that it is at least `window`, the most that was ever outstanding, is
+/// certain. Withholding at most `window - target` leaves the peer a window of at least `target`,
+/// so it can never be stalled for good. Credit returned then never exceeds bytes consumed, so the
+/// peer was ever granted its first window and what was returned: it breaks its word exactly when
+/// more than the largest window is outstanding.
 struct ReceiveWindow {
   /// Received and not yet returned as credit.
   private(set) var outstanding: Int32 = 0
   /// Consumed and not yet returned as credit; 0...outstanding.
   private(set) var unreturned: Int32 = 0
-  /// A lower bound of the peer's window.
-  private(set) var proven: Int32
+  /// With `autoWindow` the peer's window; by the published rules a lower bound of it.
+  private(set) var window: Int32
+  let isAuto: Bool
 
-  init(limits: WindowLimits) { proven = Int32(limits.bytesMin) }
+  init(limits: WindowLimits, isAuto: Bool) {
+    self.isAuto = isAuto
+    window = Int32(isAuto ? limits.autoBytesMin : limits.bytesMin)
+  }
 
   /// Received and not yet consumed.
   var buffered: Int { Int(outstanding - unreturned) }
@@ -86,9 +126,9 @@ struct ReceiveWindow {
   /// was granted.
   mutating func received(_ bytes: Int, limits: WindowLimits) -> Bool {
     let sum = Int(outstanding) + bytes
-    guard sum <= limits.bytesMax else { return false }
+    guard sum <= (isAuto ? Int(window) : limits.bytesMax) else { return false }
     outstanding = Int32(truncatingIfNeeded: sum)
-    proven = max(proven, outstanding)
+    window = max(window, outstanding)
     return true
   }
 
@@ -100,22 +140,30 @@ struct ReceiveWindow {
 
   /// The credit to return now, or 0. `target` is the window that the stream should have.
   ///
-  /// A step is a quarter of the target window. Once three quarters of the proven window are
-  /// outstanding the peer could be stalled soon: then a quarter of that suffices. (At once, byte by
+  /// A step is a quarter of the target window. Once three quarters of the peer's window are
+  /// outstanding it could be stalled soon: then a quarter of that suffices. (At once, byte by
   /// byte, would make a slow consumer's stream a stream of tiny frames, while it has most of a
   /// window still to consume.)
   func creditDue(target: Int) -> Int {
-    let proven = Int(proven)
-    let returnable = Int(unreturned) - max(0, proven - target)
-    let couldStall = Int(outstanding) >= proven - proven / 4
-    let step = max(1, (couldStall ? min(proven, target) : target) / 4)
+    let window = Int(window)
+    let withheld = isAuto ? window - target : max(0, window - target)
+    let returnable = Int(unreturned) - withheld
+    let couldStall = Int(outstanding) >= window - window / 4
+    let step = max(1, (couldStall ? min(window, target) : target) / 4)
     return returnable >= step ? returnable : 0
   }
 
-  /// Counts credit handed to the transport.
+  /// Counts credit handed to the transport. With `autoWindow` what was withheld has made the window
+  /// smaller, and what goes beyond the bytes consumed makes it larger.
   mutating func returned(_ bytes: Int) {
-    precondition(bytes >= 0 && bytes <= unreturned, "credit for bytes that were not consumed")
-    unreturned -= Int32(truncatingIfNeeded: bytes)
-    outstanding -= Int32(truncatingIfNeeded: bytes)
+    precondition(bytes >= 0 && (isAuto || bytes <= unreturned), "credit that was not consumed")
+    guard isAuto else {
+      unreturned -= Int32(truncatingIfNeeded: bytes)
+      outstanding -= Int32(truncatingIfNeeded: bytes)
+      return
+    }
+    window += Int32(truncatingIfNeeded: bytes) - unreturned
+    outstanding -= unreturned
+    unreturned = 0
   }
 }

@@ -23,6 +23,7 @@ public final class FramedTunnel {
   public let role: TunnelRole
   let store: BufferStore
   let windows: WindowLimits
+  let budget: MemoryBudget
   let streams: Slab<StreamState>
   @exclusivity(unchecked) var table: StreamTable
   @exclusivity(unchecked) var decoder: FrameDecoder
@@ -44,25 +45,36 @@ public final class FramedTunnel {
   @exclusivity(unchecked) public internal(set) var activeStreams = 0
   /// Streams that have a place, those that end included.
   public var streamsHeld: Int { streams.count }
-  /// Payload bytes that wait for credit or their turn.
-  @exclusivity(unchecked) public internal(set) var queuedBytes = 0
+  /// Payload bytes that wait for their turn.
+  @exclusivity(unchecked) public internal(set) var queuedBytes = QueuedBytes()
   @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()
+  /// Sustained flows among the active streams.
+  @exclusivity(unchecked) public internal(set) var sustainedStreams = 0
 
-  /// `windows` are the protocol's but for tests; `seed` spreads the peer's choice of ids (random in
-  /// production).
+  /// Whether both ends have the extension `autoWindow`; to be set before the first stream.
+  @exclusivity(unchecked) public var usesAutoWindows = false {
+    didSet { precondition(streams.count == 0, "windows are agreed on before there are streams") }
+  }
+  /// The path's round trip without our own queues, once it is known. `autoWindow` goes by it.
+  @exclusivity(unchecked) public var pathRoundTrip: Interval?
+
+  /// `windows` are the protocol's but for tests; `budget` is shared with the shard's other tunnels;
+  /// `seed` spreads the peer's choice of ids (random in production).
   public init(
     role: TunnelRole, store: BufferStore, now: Instant, windows: WindowLimits = .standard,
+    budget: MemoryBudget = MemoryBudget(bytes: Limits.memoryBudgetBytesDefault),
     streamsMax: Int = Limits.streamsPerTunnelMax, seed: UInt64 = 0
   ) {
     self.role = role
     self.store = store
     self.windows = windows
+    self.budget = budget
     streams = Slab(capacity: streamsMax)
     table = StreamTable(seed: seed)
     decoder = FrameDecoder(sender: role.peer)
   }
 
-  deinit { assert(queuedBytes == 0, "a tunnel was dropped without end()") }
+  deinit { assert(queuedBytes.total == 0, "a tunnel was dropped without end()") }
 
   // MARK: Verbs
 
@@ -77,7 +89,7 @@ public final class FramedTunnel {
     while nextStreamID == 0 || table.find(nextStreamID) != nil { nextStreamID &+= 1 }
     let id = nextStreamID
     guard controlQueue.append(.open, stream: id, payload: header),
-      let slot = insert(id, owner: owner)
+      let slot = insert(id, owner: owner, now: now)
     else { return nil }
     nextStreamID &+= 1
     return StreamRef(slot: slot)
@@ -102,7 +114,7 @@ public final class FramedTunnel {
       return
     }
     store.append(slice, to: &streams[slot].queue)
-    queuedBytes += Int(slice.count)
+    queuedBytes[streams[slot].tier] += Int(slice.count)
     if streams[slot].isReady { scheduler.enqueue(slot, in: streams) }
   }
 
@@ -130,10 +142,16 @@ public final class FramedTunnel {
   }
 
   /// Reports bytes of `.data` events as written to the local socket, so that credit may return.
-  public func consumed(_ bytes: Int, on stream: StreamRef) {
+  public func consumed(_ bytes: Int, on stream: StreamRef, now: Instant) {
     let slot = stream.slot
     guard isLive(slot) else { return }
     streams[slot].receiveWindow.consumed(bytes)
+    if streams[slot].receiveWindow.isAuto {
+      streams[slot].tuner.consumed(
+        bytes, buffered: streams[slot].receiveWindow.buffered, now: now,
+        roundTrip: max(pathRoundTrip ?? .zero, Limits.windowRoundTripMin), limits: windows,
+        mayGrow: budget.mayGrow)
+    }
     if creditDue(slot) > 0 { controlStreams.append(slot, in: streams) }
   }
 
@@ -145,6 +163,28 @@ public final class FramedTunnel {
     let room = streams[stream.slot].roomBytes
     if room < least { streams[stream.slot].roomWanted = Int32(least) }
     return room
+  }
+
+  /// What a stream is called on the wire, and the bytes it has moved both ways; nil when it is gone.
+  public func details(of stream: StreamRef) -> (id: UInt32, bytes: UInt64)? {
+    guard streams.contains(stream.slot) else { return nil }
+    return (streams[stream.slot].id, streams[stream.slot].classifier.bytes)
+  }
+
+  /// The tier that a stream's data goes in.
+  public func tier(of stream: StreamRef) -> Tier {
+    streams.contains(stream.slot) ? streams[stream.slot].tier : .data
+  }
+
+  /// Lends each queue that has data, to be replaced by one of the same bytes elsewhere.
+  /// O(all streams).
+  public func replaceQueues(_ body: (inout SliceQueue) -> Void) {
+    for index in 0..<streams.slotsEverUsed {
+      guard let slot = streams.id(at: index), !streams[slot].queue.isEmpty else { continue }
+      let before = streams[slot].queue.byteCount
+      body(&streams[slot].queue)
+      precondition(streams[slot].queue.byteCount == before, "a queue lost bytes")
+    }
   }
 
   /// Hub: queues a PING with at most 64 bytes; dropped and counted when too much waits already.
@@ -178,6 +218,7 @@ public final class FramedTunnel {
     isEnded = true
     for index in 0..<streams.slotsEverUsed {
       guard let slot = streams.id(at: index) else { continue }
+      if streams[slot].phase == .live { leaveActive(slot) }
       dropQueue(slot)
       streams.remove(slot)
     }
@@ -187,7 +228,6 @@ public final class FramedTunnel {
     eventStreams = StreamList(.event)
     controlQueue = ControlQueue()
     configOutput = ConfigOutput()
-    activeStreams = 0
   }
 
   // MARK: Streams
@@ -198,9 +238,10 @@ public final class FramedTunnel {
   }
 
   /// Takes a slot for a new stream; nil when there is none left.
-  func insert(_ id: UInt32, owner: SlotID) -> SlotID? {
+  func insert(_ id: UInt32, owner: SlotID, now: Instant) -> SlotID? {
     let state = StreamState(
-      id: id, owner: owner, windows: windows, activeStreams: activeStreams + 1)
+      id: id, owner: owner, windows: windows, isAuto: usesAutoWindows,
+      activeStreams: activeStreams + 1, now: now)
     guard let slot = streams.insert(state) else { return nil }
     table.insert(id, slot)
     activeStreams += 1
@@ -215,8 +256,8 @@ public final class FramedTunnel {
     scheduler.remove(slot, in: streams)
     eventStreams.remove(slot, in: streams)
     controlStreams.append(slot, in: streams)
+    leaveActive(slot)
     streams[slot].phase = .resetting
-    activeStreams -= 1
   }
 
   /// Takes a live stream, of which the peer needs to hear no more, out of everything but its slot.
@@ -226,15 +267,72 @@ public final class FramedTunnel {
     controlStreams.remove(slot, in: streams)
     eventStreams.remove(slot, in: streams)
     table.remove(streams[slot].id)
+    leaveActive(slot)
     streams[slot].phase = .closed
-    activeStreams -= 1
   }
+
+  /// A live stream stops to count: for the others' windows, for the budget, as sustained.
+  private func leaveActive(_ slot: SlotID) {
+    activeStreams -= 1
+    if streams[slot].tier == .sustained { sustainedStreams -= 1 }
+    budget.grownBytes -= grownBytes(slot)
+  }
+
+  // MARK: Credit
 
   /// The credit to return to the peer now.
   func creditDue(_ slot: SlotID) -> Int {
     guard streams[slot].receiving == .open else { return 0 }
-    let target = windows.window(activeStreams: activeStreams)
-    return streams[slot].receiveWindow.creditDue(target: target)
+    return streams[slot].receiveWindow.creditDue(target: windowTarget(slot))
+  }
+
+  /// Counts credit that was written into a batch.
+  func creditReturned(_ credit: Int, to slot: SlotID) {
+    let before = grownBytes(slot)
+    streams[slot].receiveWindow.returned(credit)
+    budget.grownBytes += grownBytes(slot) - before
+  }
+
+  /// How large the peer's window on a stream should be.
+  private func windowTarget(_ slot: SlotID) -> Int {
+    let floor: Int
+    var target: Int
+    if streams[slot].receiveWindow.isAuto {
+      floor = windows.autoBytesMin
+      target = Int(streams[slot].tuner.target)
+    } else {
+      floor = windows.bytesMin
+      target = windows.window(activeStreams: activeStreams)
+      // SPEC 2.5: for good, and told to the peer by withheld credit only.
+      if streams[slot].tier == .sustained { target = min(target, Limits.sustainedWindowBytes) }
+    }
+    switch budget.pressure {
+    case .none: return target
+    case .high: return min(target, floor)
+    case .critical: return max(1, floor / Limits.pressureWindowDivisor)
+    }
+  }
+
+  /// What a stream's window has been granted beyond the floor.
+  private func grownBytes(_ slot: SlotID) -> Int {
+    guard streams[slot].receiveWindow.isAuto else { return 0 }
+    return max(0, Int(streams[slot].receiveWindow.window) - windows.autoBytesMin)
+  }
+
+  /// Counts payload of a live stream, either way, and moves it to the sustained tier when it is one.
+  @inline(__always)
+  func moved(_ bytes: Int, of slot: SlotID, now: Instant) {
+    guard streams[slot].classifier.moved(bytes, now: now), streams[slot].tier == .data else {
+      return
+    }
+    let queued = Int(streams[slot].queue.byteCount)
+    queuedBytes.data -= queued
+    queuedBytes.sustained += queued
+    scheduler.setTier(.sustained, of: slot, in: streams)
+    sustainedStreams += 1
+    counters.streamsSustained &+= 1
+    streams[slot].isSustainedUntold = true
+    eventStreams.append(slot, in: streams)
   }
 
   /// Has `.room` told if it is due.
@@ -243,7 +341,7 @@ public final class FramedTunnel {
   }
 
   private func dropQueue(_ slot: SlotID) {
-    queuedBytes -= Int(streams[slot].queue.byteCount)
+    queuedBytes[streams[slot].tier] -= Int(streams[slot].queue.byteCount)
     store.removeAll(from: &streams[slot].queue)
   }
 }

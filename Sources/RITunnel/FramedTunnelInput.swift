@@ -25,10 +25,10 @@ extension FramedTunnel {
     while let decoded = decoder.poll(store: store) {
       switch decoded {
       case .data(let id, let slice):
-        if let event = receiveData(id, slice) { return event }
+        if let event = receiveData(id, slice, now) { return event }
       case .control(let type, let id):
         counters.controlFramesReceived &+= 1
-        if let event = receiveControl(type, id) { return event }
+        if let event = receiveControl(type, id, now) { return event }
       case .malformed(let error):
         return fail(.malformed(error))
       }
@@ -38,7 +38,7 @@ extension FramedTunnel {
 
   // MARK: Frames
 
-  private func receiveData(_ id: UInt32, _ slice: Slice) -> TunnelEvent? {
+  private func receiveData(_ id: UInt32, _ slice: Slice, _ now: Instant) -> TunnelEvent? {
     counters.dataBytesReceived &+= UInt64(slice.count)
     guard let slot = liveStream(id) else { return nil }
     // SPEC 2.2: DATA after CLOSE, in either direction, resets that stream.
@@ -53,13 +53,16 @@ extension FramedTunnel {
       beginReset(slot)
       return .reset(StreamRef(slot: slot))
     }
+    moved(Int(slice.count), of: slot, now: now)
     return .data(StreamRef(slot: slot), slice)
   }
 
   /// Type and direction are right: the decoder checked them.
-  private func receiveControl(_ type: FrameType, _ id: UInt32) -> TunnelEvent? {
+  private func receiveControl(
+    _ type: FrameType, _ id: UInt32, _ now: Instant
+  ) -> TunnelEvent? {
     switch type {
-    case .open: return receiveOpen(id)
+    case .open: return receiveOpen(id, now)
     case .close, .closeBack: return receiveClose(id, isReset: !decoder.controlPayload.isEmpty)
     case .windowUpdate, .windowUpdateBack:
       receiveCredit(id)
@@ -77,9 +80,9 @@ extension FramedTunnel {
     }
   }
 
-  private func receiveOpen(_ id: UInt32) -> TunnelEvent? {
+  private func receiveOpen(_ id: UInt32, _ now: Instant) -> TunnelEvent? {
     guard table.find(id) == nil else { return fail(.malformed(.duplicateOpen(stream: id))) }
-    if let slot = insert(id, owner: .none) { return .opened(StreamRef(slot: slot)) }
+    if let slot = insert(id, owner: .none, now: now) { return .opened(StreamRef(slot: slot)) }
     counters.streamsRefused &+= 1
     return withResetPayload { reset in
       controlQueue.append(.closeBack, stream: id, payload: reset) ? nil : fail(.refusalsUnread)
@@ -111,6 +114,9 @@ extension FramedTunnel {
     let bytes = decoder.controlPayload.reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
     guard let slot = liveStream(id) else { return }
     streams[slot].sendWindow.credited(bytes)
+    if streams[slot].tier == .data {
+      streams[slot].sendWindow.grow(to: windows.window(activeStreams: activeStreams))
+    }
     if streams[slot].isReady { scheduler.enqueue(slot, in: streams) }
     noteRoom(slot)
   }
@@ -155,6 +161,10 @@ extension FramedTunnel {
   private func pollStreamEvent() -> TunnelEvent? {
     while eventStreams.first != .none {
       let slot = eventStreams.first
+      if streams[slot].isSustainedUntold, streams[slot].phase == .live {
+        streams[slot].isSustainedUntold = false
+        return .sustained(StreamRef(slot: slot))
+      }
       eventStreams.remove(slot, in: streams)
       if streams[slot].phase == .closed {
         departed = slot

@@ -15,11 +15,11 @@ extension FramedTunnel {
   /// written. `hasOutput` afterwards means that the batch is full. An empty batch always takes
   /// something; its capacity is at least that of the largest OPEN, 116 bytes.
   @discardableResult
-  public func pollFrames(into batch: PlaintextBatch) -> Int {
+  public func pollFrames(into batch: PlaintextBatch, now: Instant) -> Int {
     precondition(batch.capacity >= FrameHeader.byteCount + Limits.openPayloadBytesMax)
     let before = batch.byteCount
     guard !isEnded else { return 0 }
-    while writeControl(into: batch), writeData(into: batch) {}
+    while writeControl(into: batch), writeData(into: batch, now: now) {}
     return batch.byteCount - before
   }
 
@@ -63,7 +63,7 @@ extension FramedTunnel {
         write(type, id, $0, into: batch)
       }
       guard isWritten else { return false }
-      streams[slot].receiveWindow.returned(credit)
+      creditReturned(credit, to: slot)
     }
     if streams[slot].isCloseDue {
       let none = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -95,10 +95,10 @@ extension FramedTunnel {
 
   /// Writes one DATA frame of the stream whose turn it is, its slices joined; returns false when
   /// nothing is ready or the batch is full.
-  private func writeData(into batch: PlaintextBatch) -> Bool {
-    guard let (slot, turnBytes) = scheduler.next(in: streams) else { return false }
+  private func writeData(into batch: PlaintextBatch, now: Instant) -> Bool {
+    guard let (slot, turnBytes) = scheduler.next(in: streams, now: now) else { return false }
     let ready = min(
-      Int(streams[slot].queue.byteCount), streams[slot].sendWindow.credit, turnBytes,
+      Int(streams[slot].queue.byteCount), Int(streams[slot].sendWindow.credit), turnBytes,
       Limits.dataFrameBytes)
     let room = batch.roomBytes - FrameHeader.byteCount
     // A sliver at a batch's end would cost a header and a turn; an empty batch takes what it can.
@@ -115,7 +115,7 @@ extension FramedTunnel {
       batch.append(piece)
     }
     streams[slot].sendWindow.sent(count)
-    queuedBytes -= count
+    queuedBytes[streams[slot].tier] -= count
     counters.dataFramesSent &+= 1
     counters.dataBytesSent &+= UInt64(count)
     scheduler.sent(count, by: slot, in: streams)

@@ -42,33 +42,45 @@ struct StreamState {
   var tier = Tier.data
   /// The engine asked for so much room in vain: `.room` is due once there is as much. 0: none.
   var roomWanted: Int32 = 0
+  /// Bytes left of its turn.
+  var deficitBytes: Int32 = 0
 
   /// The engine's local connection.
   var owner: SlotID
   var sendWindow: SendWindow
   var receiveWindow: ReceiveWindow
+  /// It has become sustained, and that is not told yet.
+  var isSustainedUntold = false
+  /// How large the peer's window should be (`autoWindow`).
+  var tuner: WindowTuner
+  var classifier: FlowClassifier
   /// Data that waits for credit and its turn; owned.
   var queue = SliceQueue()
-  /// Bytes left of its turn.
-  var deficitBytes: Int32 = 0
-
   /// Places in the scheduler's tier, in the list of streams with a CLOSE or credit to send, and in
   /// that of streams with an event to tell.
   var turn = StreamLink()
   var control = StreamLink()
   var event = StreamLink()
 
-  init(id: UInt32, owner: SlotID, windows: WindowLimits, activeStreams: Int) {
+  /// `activeStreams` includes this one.
+  init(
+    id: UInt32, owner: SlotID, windows: WindowLimits, isAuto: Bool, activeStreams: Int, now: Instant
+  ) {
     self.id = id
     self.owner = owner
-    sendWindow = SendWindow(size: windows.window(activeStreams: activeStreams))
-    receiveWindow = ReceiveWindow(limits: windows)
+    sendWindow =
+      isAuto
+      ? SendWindow(auto: windows)
+      : SendWindow(size: windows.window(activeStreams: activeStreams))
+    receiveWindow = ReceiveWindow(limits: windows, isAuto: isAuto)
+    tuner = WindowTuner(limits: windows, now: now)
+    classifier = FlowClassifier(now: now)
   }
 
   /// Bytes that may still be queued; negative when more was.
   var roomBytes: Int {
     guard phase == .live, sending == .open else { return 0 }
-    return min(sendWindow.credit, Limits.streamQueueBytes) - Int(queue.byteCount)
+    return min(Int(sendWindow.credit), Limits.streamQueueBytes) - Int(queue.byteCount)
   }
 
   /// Whether `.room` is due: enough to be worth a read, or nothing is left to send meanwhile.

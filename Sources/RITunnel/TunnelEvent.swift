@@ -27,6 +27,8 @@ public enum TunnelEvent: Equatable, Sendable {
   case closed(StreamRef)
   /// `sendRoom`, which was asked for in vain, is worth asking for again.
   case room(StreamRef)
+  /// The stream is a sustained flow from now on (SPEC 2.5).
+  case sustained(StreamRef)
   /// Control messages; `payload` is theirs.
   case ping, pong, config, hello
   /// The last event: the link is to be closed for this reason.
@@ -57,6 +59,8 @@ public struct TunnelCounters: Equatable, Sendable {
   public var controlFramesReceived: UInt64 = 0
   public var dataBytesReceived: UInt64 = 0
   public var streamsOpened: UInt64 = 0
+  /// Streams that became sustained flows.
+  public var streamsSustained: UInt64 = 0
   /// Streams of the peer beyond the table's limit.
   public var streamsRefused: UInt64 = 0
   /// Streams reset because the peer sent after its CLOSE.

@@ -113,6 +113,9 @@ extension EngineEvent {
     case .listenFailed(let address, let error):
       logger.warning("cannot listen on tcp \(address): \(error)")
     case .listenerClosed(let port): logger.info("closed tcp \(port)")
+    case .streamSustained(let edgeID, let stream, let bytes):
+      let edge = edgeID.map { " of edge \($0)" } ?? ""
+      logger.debug("stream \(stream)\(edge) is a sustained flow, after \(bytes) bytes")
     }
   }
 }

@@ -38,8 +38,28 @@ import Testing
     let held = try #require(store[PoolID(0)].take())
     let slice = Slice(buffer: held, offset: 0, count: 4_096)
     store.mutableBytes(slice).initializeMemory(as: UInt8.self, repeating: 9)
-    store[PoolID(0)].trim()
+    #expect(!store[PoolID(0)].trim(keeping: 0, atMost: 4))
     #expect(store.bytes(slice).allSatisfy { $0 == 9 })
+  }
+
+  /// What was used before and is free now is given back step by step, the warmest last.
+  @Test func trimGivesBackInStepsWhatABurstHasLeft() throws {
+    let store = BufferStore([BufferPoolShape(count: 16, bytes: 4_096)])
+    let pool = store[PoolID(0)]
+    #expect(!pool.trim(keeping: 0, atMost: 100), "nothing was ever used")
+    let burst = (0..<10).compactMap { _ in pool.take() }
+    for buffer in burst {
+      let slice = Slice(buffer: buffer, offset: 0, count: 4_096)
+      store.mutableBytes(slice).initializeMemory(as: UInt8.self, repeating: 7)
+    }
+    for buffer in burst { pool.release(buffer) }
+    #expect(pool.trim(keeping: 2, atMost: 5))
+    #expect(!pool.trim(keeping: 2, atMost: 5))
+    #expect(!pool.trim(keeping: 2, atMost: 5))
+    // Freed last: the two that were kept, then those whose memory is new.
+    let again = (0..<10).compactMap { _ in pool.take() }
+    let first = again.map { store.bytes(Slice(buffer: $0, offset: 0, count: 1))[0] }
+    #expect(first == [7, 7] + Array(repeating: 0, count: 8))
   }
 
   @Test func handlesKeepPoolIndexAndGeneration() {

@@ -141,7 +141,7 @@ import Testing
     edge.send([5], on: stream)
     edge.tunnel.finish(stream)
     edge.tunnel.reset(stream)
-    edge.tunnel.consumed(1, on: stream)
+    edge.tunnel.consumed(1, on: stream, now: TunnelHarness.noTime)
     #expect(edge.tunnel.sendRoom(stream) == 0)
     #expect(
       edge.frames() == [
@@ -157,7 +157,7 @@ import Testing
     let other = hub.opened(2)
     _ = hub.receive(WireFrame(.data, 1, Array(repeating: 0, count: 400)))
     // It waits for credit to go out, for its turn, and for room.
-    hub.tunnel.consumed(400, on: stream)
+    hub.tunnel.consumed(400, on: stream, now: TunnelHarness.noTime)
     hub.send(Array(repeating: 1, count: 500), on: stream)
     hub.send([2], on: other)
     #expect(hub.tunnel.sendRoom(stream) < 0)
@@ -312,9 +312,9 @@ import Testing
     let hub = TunnelHarness(.hub, windows: Self.small)
     let stream = hub.opened(1)
     _ = hub.receive(WireFrame(.data, 1, Array(repeating: 0, count: 300)))
-    for _ in 0..<3 { hub.tunnel.consumed(100, on: stream) }
+    for _ in 0..<3 { hub.tunnel.consumed(100, on: stream, now: TunnelHarness.noTime) }
     #expect(hub.frames() == [.credit(.windowUpdateBack, 1, 300)])
-    hub.tunnel.consumed(0, on: stream)
+    hub.tunnel.consumed(0, on: stream, now: TunnelHarness.noTime)
     #expect(hub.frames().isEmpty)
     hub.tunnel.end()
   }
@@ -323,7 +323,7 @@ import Testing
     let hub = TunnelHarness(.hub, windows: Self.small)
     let stream = hub.opened(1)
     _ = hub.receive(WireFrame(.data, 1, Array(repeating: 0, count: 400)))
-    hub.tunnel.consumed(400, on: stream)
+    hub.tunnel.consumed(400, on: stream, now: TunnelHarness.noTime)
     _ = hub.receive(WireFrame(.close, 1))
     #expect(hub.frames().isEmpty)
     hub.tunnel.end()

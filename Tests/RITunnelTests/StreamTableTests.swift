@@ -43,7 +43,7 @@ import Testing
   }
 
   @Test func streamStateStaysSmall() {
-    #expect(MemoryLayout<StreamState>.stride <= 160)
+    #expect(MemoryLayout<StreamState>.stride <= 176)
   }
 
   @Test func idsStartAtOneAndTheWrapSkipsZeroAndLiveIds() {

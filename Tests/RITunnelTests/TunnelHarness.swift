@@ -74,6 +74,7 @@ enum Seen: Equatable {
   case reset(StreamRef)
   case closed(StreamRef)
   case room(StreamRef)
+  case sustained(StreamRef)
   case ping([UInt8])
   case pong([UInt8])
   case config([UInt8])
@@ -83,6 +84,7 @@ enum Seen: Equatable {
 
 final class TunnelHarness {
   static let noTime = Instant(nanoseconds: 0)
+  var now = noTime
 
   let store: BufferStore
   let tunnel: FramedTunnel
@@ -92,11 +94,13 @@ final class TunnelHarness {
 
   init(
     _ role: TunnelRole, windows: WindowLimits = .standard, batchBytes: Int = 1 << 20,
-    streamsMax: Int = 1024, buffers: Int = 64
+    streamsMax: Int = 1024, buffers: Int = 64,
+    budget: MemoryBudget = MemoryBudget(bytes: 200 << 20)
   ) {
     store = BufferStore([BufferPoolShape(count: buffers, bytes: 1 << 18)])
     tunnel = FramedTunnel(
-      role: role, store: store, now: Self.noTime, windows: windows, streamsMax: streamsMax)
+      role: role, store: store, now: Self.noTime, windows: windows, budget: budget,
+      streamsMax: streamsMax)
     batch = PlaintextBatch(store: store, capacity: batchBytes)
   }
 
@@ -122,7 +126,7 @@ final class TunnelHarness {
 
   func events() -> [Seen] {
     var seen: [Seen] = []
-    while let event = tunnel.pollEvent(now: Self.noTime) {
+    while let event = tunnel.pollEvent(now: now) {
       let payload = Array(tunnel.payload)
       switch event {
       case .opened(let stream): seen.append(.opened(stream, payload))
@@ -131,6 +135,7 @@ final class TunnelHarness {
       case .reset(let stream): seen.append(.reset(stream))
       case .closed(let stream): seen.append(.closed(stream))
       case .room(let stream): seen.append(.room(stream))
+      case .sustained(let stream): seen.append(.sustained(stream))
       case .ping: seen.append(.ping(payload))
       case .pong: seen.append(.pong(payload))
       case .config: seen.append(.config(payload))
@@ -143,7 +148,7 @@ final class TunnelHarness {
 
   /// Polls one batch and copies it out.
   func batchBytes() -> [UInt8] {
-    tunnel.pollFrames(into: batch)
+    tunnel.pollFrames(into: batch, now: now)
     var bytes: [UInt8] = []
     for i in 0..<batch.pieceCount { bytes += batch.piece(i) }
     batch.clear()
@@ -165,7 +170,7 @@ final class TunnelHarness {
   func open(_ header: String = "PROXY\r\n", owner: UInt32 = 1) -> StreamRef {
     let stream = Array(header.utf8).withUnsafeBytes {
       tunnel.open(
-        header: $0, owner: SlotID(index: owner, generation: 1), now: Self.noTime)
+        header: $0, owner: SlotID(index: owner, generation: 1), now: now)
     }
     guard let stream else { fatalError("no stream") }
     return stream

@@ -9,8 +9,9 @@ import Testing
 @testable import RITunnel
 
 @Suite struct TunnelPropertyTests {
-  /// Tiny windows, so that every limit is met all the time.
-  @Test(arguments: 0..<24)
+  /// Tiny windows, so that every limit is met all the time; by the published rules and with
+  /// `autoWindow`.
+  @Test(arguments: 0..<48)
   func everyByteArrivesOnceAndInOrderAndNothingIsLeft(round: Int) {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
@@ -18,20 +19,21 @@ import Testing
     let least = [1, 7, 64, 500, 3_000].randomElement(using: &random) ?? 1
     let windows = WindowLimits(
       sharedBytes: least * Int.random(in: 1...40, using: &random), bytesMin: least,
-      bytesMax: least * Int.random(in: 1...6, using: &random))
+      bytesMax: least * Int.random(in: 1...6, using: &random),
+      autoBytesMin: least, autoBytesMax: least * Int.random(in: 1...40, using: &random))
     let world = TunnelWorld(
-      seed: random.next(), windows: windows, resetPercent: round % 3,
+      seed: random.next(), windows: windows, isAuto: round % 2 == 0, resetPercent: round % 3,
       plannedBytesMax: min(20_000, 100 * least))
     for _ in 0..<1_200 { world.step() }
     world.settle()
     #expect(world.faults.isEmpty, "seed \(seed): \(world.faults)")
   }
 
-  @Test func standardWindowsCarryBulkBothWays() {
+  @Test(arguments: [false, true]) func standardWindowsCarryBulkBothWays(isAuto: Bool) {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
     let world = TunnelWorld(
-      seed: seed, windows: .standard, resetPercent: 0, plannedBytesMax: 10 << 20,
+      seed: seed, windows: .standard, isAuto: isAuto, resetPercent: 0, plannedBytesMax: 10 << 20,
       batchBytes: 1 << 18, streamsMax: 3)
     for _ in 0..<200 { world.step() }
     world.settle()
@@ -82,24 +84,36 @@ final class TunnelWorld {
   var indexByID: [UInt32: Int] = [:]
   var faults: [String] = []
   let windows: WindowLimits
+  let isAuto: Bool
+  /// Of each end.
+  let budgets: [MemoryBudget]
+  var now = TunnelHarness.noTime
   let resetPercent: Int
   let plannedBytesMax: Int
   let streamsMax: Int
 
   init(
-    seed: UInt64, windows: WindowLimits, resetPercent: Int, plannedBytesMax: Int = 20_000,
-    batchBytes: Int = 4_096, streamsMax: Int = 40
+    seed: UInt64, windows: WindowLimits, isAuto: Bool, resetPercent: Int,
+    plannedBytesMax: Int = 20_000, batchBytes: Int = 4_096, streamsMax: Int = 40
   ) {
     random = SeededRandom(seed: seed)
     self.windows = windows
+    self.isAuto = isAuto
     self.resetPercent = resetPercent
     self.plannedBytesMax = plannedBytesMax
     self.streamsMax = streamsMax
     let store = BufferStore([BufferPoolShape(count: 8_192, bytes: 1 << 15)])
     self.store = store
-    ends = [TunnelRole.edge, .hub].map {
-      FramedTunnel(
-        role: $0, store: store, now: TunnelHarness.noTime, windows: windows, seed: seed)
+    // Half of it, the part for growth, lies between one large window and several.
+    let budgets = (0...1).map { _ in MemoryBudget(bytes: 6 * windows.autoBytesMax) }
+    self.budgets = budgets
+    ends = [TunnelRole.edge, .hub].enumerated().map {
+      let end = FramedTunnel(
+        role: $0.element, store: store, now: TunnelHarness.noTime, windows: windows,
+        budget: budgets[$0.offset], seed: seed)
+      end.usesAutoWindows = isAuto
+      end.pathRoundTrip = .milliseconds(1)
+      return end
     }
     batch = PlaintextBatch(store: store, capacity: batchBytes)
   }
@@ -128,6 +142,10 @@ final class TunnelWorld {
 
   func step() {
     let end = Int.random(in: 0...1, using: &random)
+    now = now + .microseconds(Int64.random(in: 0...300, using: &random))
+    if random.chance(1) {
+      budgets[end].setHeld(Int.random(in: 0...budgets[end].bytes, using: &random))
+    }
     switch Int.random(in: 0..<100, using: &random) {
     case 0..<6: open()
     case 6..<35: if let i = anyStream() { send(i, end) }
@@ -165,7 +183,8 @@ final class TunnelWorld {
     for end in ends {
       check(end.activeStreams == 0 && end.streams.count == 0, "a stream is left")
       check(end.table.count == 0, "an id is left")
-      check(end.queuedBytes == 0, "bytes are left")
+      check(end.queuedBytes == QueuedBytes(), "bytes are left")
+      check(end.budget.grownBytes == 0, "the budget still counts \(end.budget.grownBytes) bytes")
     }
     for i in streams.indices { dropBuffered(i) }
     check(store.nodesInUse == 0, "a node is left")
@@ -184,13 +203,14 @@ final class TunnelWorld {
     let header = [UInt8(streams.count)]
     let owner = SlotID(index: UInt32(streams.count), generation: 1)
     let ref = header.withUnsafeBytes {
-      ends[0].open(header: $0, owner: owner, now: TunnelHarness.noTime)
+      ends[0].open(header: $0, owner: owner, now: now)
     }
     guard let ref else { return check(false, "no place for a stream") }
     var flows = (0...1).map { _ in
       Flow(planned: random.chance(20) ? 0 : Int.random(in: 0...plannedBytesMax, using: &random))
     }
-    flows[0].window = Int(ends[0].streams[ref.slot].sendWindow.size)
+    flows[0].window = isAuto ? windows.autoBytesMin : 0
+    flows[1].window = flows[0].window
     let id = ends[0].streams[ref.slot].id
     indexByID[id] = streams.count
     streams.append(Stream(id: id, refs: [ref, .none], flows: flows))
@@ -244,7 +264,7 @@ final class TunnelWorld {
       check(isRight, "stream \(i): wrong bytes from \(from) on")
       left -= Int(piece.count)
       streams[i].flows[1 - end].consumed += Int(piece.count)
-      ends[end].consumed(Int(piece.count), on: streams[i].refs[end])
+      ends[end].consumed(Int(piece.count), on: streams[i].refs[end], now: now)
       if slice.count == 0 {
         streams[i].flows[1 - end].buffered.removeFirst()
         store.release(piece)
@@ -272,7 +292,7 @@ final class TunnelWorld {
 
   func transmit(_ end: Int) {
     guard ends[end].hasOutput, wires[end].count < 1 << 20 else { return }
-    let written = ends[end].pollFrames(into: batch)
+    let written = ends[end].pollFrames(into: batch, now: now)
     check(written == batch.byteCount, "counted \(written) of \(batch.byteCount) bytes")
     for piece in 0..<batch.pieceCount {
       wires[end] += batch.piece(piece)
@@ -291,13 +311,23 @@ final class TunnelWorld {
     switch type {
     case .data, .dataBack:
       streams[i].flows[end].wired += frame.payload.count
+      // By the published rules the sender's own: as large as ever, or as a new stream's.
+      if !isAuto, streams[i].alive[end] {
+        let size = Int(ends[end].streams[streams[i].refs[end].slot].sendWindow.size)
+        check(
+          size >= streams[i].flows[end].window && size <= windows.bytesMax,
+          "stream \(i): window of \(size)")
+        streams[i].flows[end].window = size
+      }
       let flow = streams[i].flows[end]
       check(flow.wired - flow.credited <= flow.window, "stream \(i): credit overdrawn")
     case .windowUpdate, .windowUpdateBack:
       check(frame.creditBytes > 0, "stream \(i): empty credit")
       streams[i].flows[1 - end].credited += frame.creditBytes
       let flow = streams[i].flows[1 - end]
-      check(flow.credited <= flow.consumed, "stream \(i): credit for what was not consumed")
+      check(
+        flow.credited - flow.consumed <= (isAuto ? windows.autoBytesMax : 0),
+        "stream \(i): credit for what was not consumed")
     default: break
     }
   }
@@ -316,14 +346,13 @@ final class TunnelWorld {
   }
 
   func handleEvents(_ end: Int) {
-    while let event = ends[end].pollEvent(now: TunnelHarness.noTime) {
+    while let event = ends[end].pollEvent(now: now) {
       switch event {
       case .opened(let ref):
         let i = Int(ends[end].payload[0])
         ends[end].accept(ref, owner: SlotID(index: UInt32(i), generation: 1))
         streams[i].refs[1] = ref
         streams[i].alive[1] = true
-        streams[i].flows[1].window = Int(ends[1].streams[ref.slot].sendWindow.size)
       case .data(let ref, let slice):
         let i = index(ref, end)
         check(!streams[i].flows[1 - end].sawFinish, "stream \(i): data behind its end")
@@ -349,6 +378,7 @@ final class TunnelWorld {
         check(ends[end].sendRoom(ref) > 0, "stream \(i): room that is none")
         streams[i].flows[end].mayRead = true
       case .config: check(ends[end].payload.count == 6_000, "a broken config")
+      case .sustained: break
       case .ping, .pong, .hello: check(false, "\(event)")
       case .ended(let error): check(false, "ended: \(error)")
       }
