@@ -4,8 +4,8 @@ import RIBase
 import RITunnel
 
 /// Queued bytes are pooled buffers that other links of the shard need too. So a link may queue what
-/// it sends in `Limits.linkBacklogTime`, within bounds; sockets beyond that wait in line to be read.
-/// Sustained flows have a line of their own, and wait for the queues of both tiers.
+/// it sends in `Limits.linkBacklogTime`, within bounds; sockets beyond that wait in line to be
+/// read. Sustained flows have a line of their own, and wait for the queues of both tiers.
 struct LinkBacklog {
   /// Bytes that may be queued.
   private(set) var limitBytes = Limits.linkBacklogBytesMax

@@ -165,7 +165,8 @@ public final class FramedTunnel {
     return room
   }
 
-  /// What a stream is called on the wire, and the bytes it has moved both ways; nil when it is gone.
+  /// What a stream is called on the wire, and the bytes it has moved, both ways; nil when it is
+  /// gone.
   public func details(of stream: StreamRef) -> (id: UInt32, bytes: UInt64)? {
     guard streams.contains(stream.slot) else { return nil }
     return (streams[stream.slot].id, streams[stream.slot].classifier.bytes)
@@ -319,7 +320,7 @@ public final class FramedTunnel {
     return max(0, Int(streams[slot].receiveWindow.window) - windows.autoBytesMin)
   }
 
-  /// Counts payload of a live stream, either way, and moves it to the sustained tier when it is one.
+  /// Counts payload of a live stream, either way. One that is sustained now changes its tier.
   @inline(__always)
   func moved(_ bytes: Int, of slot: SlotID, now: Instant) {
     guard streams[slot].classifier.moved(bytes, now: now), streams[slot].tier == .data else {
