@@ -117,6 +117,16 @@ public enum Limits {
 
   /// Bytes a stream may send before the next stream's turn: one full DATA frame.
   public static let schedulerQuantumBytes = dataFrameBytes
+  /// What sustained streams together may send a second while data is busy. SPEC 2.5 guarantees 1 MB
+  /// in any second; an eighth more makes up for the time between two polls, which a second that
+  /// begins and ends in the middle of it does not see.
+  public static let sustainedBytesPerSecond = 1_152 * kib
+  /// What they may send at once: what comes in during 107 ms, the time that a link of 2 MB/s takes
+  /// for a batch. With the rate it makes 1.25 MB, the most they take from data in any second.
+  public static let sustainedBurstBytes = 128 * kib
+  /// And for each byte of data at most so many: data keeps a third of a link that is slower than
+  /// what is guaranteed.
+  public static let sustainedBytesPerDataByte = 2
   /// The shortest DATA frame worth starting where a batch has little room left.
   public static let dataFrameBytesMin = 4 * kib
   /// Room for this much makes it worthwhile to read a socket again.

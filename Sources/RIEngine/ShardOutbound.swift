@@ -143,7 +143,7 @@ extension Shard {
 
   private func sealFrames(of link: Link, _ id: SlotID, into writer: inout BufferWriter) {
     if !link.line.isEmpty { takeLine(of: link) }
-    if link.line.isEmpty { link.tunnel?.pollFrames(into: batch) }
+    if link.line.isEmpty { link.tunnel?.pollFrames(into: batch, now: now) }
     guard !batch.isEmpty else { return }
     let sealed = link.tls.seal(batch, from: 0, into: &writer)
     precondition(sealed == batch.byteCount, "a batch fits its buffer")

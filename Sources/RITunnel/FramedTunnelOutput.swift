@@ -15,11 +15,11 @@ extension FramedTunnel {
   /// written. `hasOutput` afterwards means that the batch is full. An empty batch always takes
   /// something; its capacity is at least that of the largest OPEN, 116 bytes.
   @discardableResult
-  public func pollFrames(into batch: PlaintextBatch) -> Int {
+  public func pollFrames(into batch: PlaintextBatch, now: Instant) -> Int {
     precondition(batch.capacity >= FrameHeader.byteCount + Limits.openPayloadBytesMax)
     let before = batch.byteCount
     guard !isEnded else { return 0 }
-    while writeControl(into: batch), writeData(into: batch) {}
+    while writeControl(into: batch), writeData(into: batch, now: now) {}
     return batch.byteCount - before
   }
 
@@ -95,8 +95,8 @@ extension FramedTunnel {
 
   /// Writes one DATA frame of the stream whose turn it is, its slices joined; returns false when
   /// nothing is ready or the batch is full.
-  private func writeData(into batch: PlaintextBatch) -> Bool {
-    guard let (slot, turnBytes) = scheduler.next(in: streams) else { return false }
+  private func writeData(into batch: PlaintextBatch, now: Instant) -> Bool {
+    guard let (slot, turnBytes) = scheduler.next(in: streams, now: now) else { return false }
     let ready = min(
       Int(streams[slot].queue.byteCount), streams[slot].sendWindow.credit, turnBytes,
       Limits.dataFrameBytes)

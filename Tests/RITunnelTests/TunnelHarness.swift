@@ -142,8 +142,8 @@ final class TunnelHarness {
   }
 
   /// Polls one batch and copies it out.
-  func batchBytes() -> [UInt8] {
-    tunnel.pollFrames(into: batch)
+  func batchBytes(now: Instant = noTime) -> [UInt8] {
+    tunnel.pollFrames(into: batch, now: now)
     var bytes: [UInt8] = []
     for i in 0..<batch.pieceCount { bytes += batch.piece(i) }
     batch.clear()
