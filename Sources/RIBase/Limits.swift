@@ -110,6 +110,9 @@ public enum Limits {
   public static let connectStagger = Interval.milliseconds(250)
   /// How long a stopping shard waits for its sockets to close.
   public static let goodbyeTimeout = Interval.seconds(1)
+  /// What a shard's thread asks of the scheduler: the least there is. A tick is about as long, and
+  /// whoever waits for a small message should not wait for somebody's whole slice of 3 ms.
+  public static let shardTimeSlice = Interval.microseconds(100)
   /// Pause before accepting again when the process or the system is out of descriptors.
   public static let acceptPause = Interval.milliseconds(100)
 

@@ -5,6 +5,7 @@
 #include <features.h>
 #include <liburing.h>
 #include "CEpoll.h"
+#include "CSchedule.h"
 #include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
