@@ -81,7 +81,7 @@ public final class Link {
   private let namespaces: (a: NetworkNamespace, b: NetworkNamespace)
   private let devices: (a: Int32, b: Int32)
 
-  public init(_ setup: LinkSetup) throws(LinkError) {
+  public init(_ setup: LinkSetup) throws {
     try setup.check()
     self.setup = setup
     guard geteuid() == 0 else { throw LinkError("a link needs root") }
@@ -126,11 +126,11 @@ public final class Link {
   private static func prepare(
     _ namespace: NetworkNamespace, own: LinkDescription.End, other: LinkDescription.End,
     _ setup: LinkSetup
-  ) throws(LinkError) -> Int32 {
-    let descriptor = try namespace.within { () throws(LinkError) in
+  ) throws -> Int32 {
+    let descriptor = try namespace.within {
       try raiseBuffers(setup.tcpBufferBytes)
       let descriptor = link_open_tun(device, setup.isOffloaded ? 1 : 0)
-      guard descriptor >= 0 else { throw .system("TUN device") }
+      guard descriptor >= 0 else { throw LinkError.system("TUN device") }
       return descriptor
     }
     let congestion = setup.congestion.map { " congctl \($0)" } ?? ""

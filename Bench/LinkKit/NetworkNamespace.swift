@@ -1,11 +1,20 @@
-// Network namespaces with a name, as `ip netns` keeps them.
+// Network namespaces with a name, as `ip netns` keeps them, and how to work inside one.
 
 import CLinkIO
 import Glibc
 
+/// Runs the body with the calling thread inside a named network namespace. Sockets that it makes
+/// and processes that it starts stay there.
+public func withinNamespace<Result>(_ name: String, _ body: () throws -> Result) throws -> Result {
+  let network = open("\(NetworkNamespace.directory)/\(name)", O_RDONLY | O_CLOEXEC)
+  guard network >= 0 else { throw LinkError.system("open of namespace \(name)") }
+  defer { close(network) }
+  return try NetworkNamespace.within(network, body)
+}
+
 /// A network namespace that was made for a link, and ends with its object.
 final class NetworkNamespace {
-  private static let directory = "/run/netns"
+  static let directory = "/run/netns"
   private static let prefix = "ri-link-"
 
   let name: String
@@ -34,18 +43,18 @@ final class NetworkNamespace {
     try runIP(["-n", name, "-batch", "-"], batch: batch)
   }
 
-  /// Runs the body with the calling thread inside; processes that it starts stay there.
-  func within<Result>(_ body: () throws(LinkError) -> Result) throws(LinkError) -> Result {
+  /// Runs the body with the calling thread inside.
+  func within<Result>(_ body: () throws -> Result) throws -> Result {
     try NetworkNamespace.within(descriptor, body)
   }
 
-  static func within<Result>(
-    _ network: Int32, _ body: () throws(LinkError) -> Result
-  ) throws(LinkError) -> Result {
+  fileprivate static func within<Result>(
+    _ network: Int32, _ body: () throws -> Result
+  ) throws -> Result {
     let home = link_current_network()
-    guard home >= 0 else { throw .system("open of the own network namespace") }
+    guard home >= 0 else { throw LinkError.system("open of the own network namespace") }
     defer { close(home) }
-    guard link_enter_network(network) == 0 else { throw .system("setns") }
+    guard link_enter_network(network) == 0 else { throw LinkError.system("setns") }
     defer {
       // A thread in the wrong network would do no end of harm.
       precondition(link_enter_network(home) == 0, "no way back to the own network namespace")

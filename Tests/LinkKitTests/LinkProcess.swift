@@ -85,10 +85,8 @@ final class LinkSocket {
     var list: UnsafeMutablePointer<addrinfo>?
     try #require(getaddrinfo(address, "\(port)", &hints, &list) == 0)
     found = try #require(list)
-    let network = open("/run/netns/\(end.namespace)", O_RDONLY | O_CLOEXEC)
-    defer { close(network) }
     let (family, type) = (found.pointee.ai_family, found.pointee.ai_socktype)
-    descriptor = try NetworkNamespace.within(network) { () throws(LinkError) in
+    descriptor = try withinNamespace(end.namespace) {
       socket(family, type | Int32(SOCK_CLOEXEC.rawValue), 0)
     }
     try #require(descriptor >= 0)
