@@ -48,6 +48,11 @@ public final class FramedTunnel {
   @exclusivity(unchecked) public internal(set) var queuedBytes = 0
   @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()
 
+  /// Whether the extension `autoWindow` is in force; set before the first stream.
+  @exclusivity(unchecked) public var usesAutoWindows = false
+  /// The time to the other end and back on an idle path; nil while it is not known.
+  @exclusivity(unchecked) public var pathRoundTrip: Interval?
+
   /// `windows` are the protocol's but for tests; `seed` spreads the peer's choice of ids (random in
   /// production).
   public init(
@@ -171,6 +176,17 @@ public final class FramedTunnel {
   public func sendConfig(_ payload: [UInt8]) {
     precondition(role == .hub && payload.count <= Limits.configPayloadBytesMax)
     if !isEnded { configOutput.replace(with: payload) }
+  }
+
+  /// Edge: queues a HELLO, ahead of whatever is opened later. At most
+  /// `Limits.helloPayloadBytesMax`; dropped and counted when too much waits already.
+  public func sendHello(_ payload: [UInt8]) {
+    precondition(role == .edge && payload.count <= Limits.helloPayloadBytesMax)
+    guard !isEnded else { return }
+    let isQueued = payload.withUnsafeBytes {
+      controlQueue.append(.hello, stream: 0, payload: $0)
+    }
+    if !isQueued { counters.hellosDropped &+= 1 }
   }
 
   /// Ends the tunnel: releases everything queued and forgets all streams without an event.
