@@ -46,6 +46,11 @@ public final class Shard {
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
+  /// Links whose handshake has bytes to go on with, in the order of their coming.
+  var handshakeQueue: [SlotID] = []
+  /// So many wait there that tunnels are not accepted for now.
+  var isAcceptPaused = false
+  var throttles: MessageThrottles
 
   /// Commands taken out of the mailbox.
   var commands: [ShardCommand] = []
@@ -91,7 +96,14 @@ public final class Shard {
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
     now = ring.updateNow()
     timers = TimerWheel(capacity: Limits.timersMax, now: now)
+    throttles = MessageThrottles(now: now)
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
+  }
+
+  /// Whether it takes no new streams any more.
+  var isDraining: Bool {
+    if case .running = phase { return false }
+    return true
   }
 
   var isStopped: Bool {
@@ -128,15 +140,18 @@ public final class Shard {
   func tick(until limit: Instant?) {
     var deadline = timers.nextDeadline
     if let limit { deadline = min(deadline ?? limit, limit) }
+    if !handshakeQueue.isEmpty { deadline = now }
     let completions = ring.wait(until: deadline)
     now = ring.now
     for completion in completions { handle(completion) }
+    advanceHandshakes()
     readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
     keepBudget()
     flushLinks()
     armReceives()
+    leaveOutgoingTunnels()
     finishDrainIfDone()
   }
 
@@ -146,6 +161,7 @@ public final class Shard {
     switch operation.kind {
     case .connectionReceive: connectionReceived(slot, completion)
     case .connectionSend: connectionSent(slot, completion)
+    case .handshakeReceive: handshakeReceived(slot, completion)
     case .linkReceive: linkReceived(slot, completion)
     case .linkSend: linkSent(slot, completion)
     case .clientAccept: clientAccepted(slot, completion)

@@ -34,7 +34,7 @@ extension Shard {
 
   /// Step 4: opens record after record where they lie. What is left, the start of a record, is
   /// carried over to the next receive.
-  private func openRecords(of link: Link, _ id: SlotID, _ received: Slice) {
+  func openRecords(of link: Link, _ id: SlotID, _ received: Slice) {
     var input = joined(link, received)
     opening: while input.count > 0, link.phase != .closing {
       switch link.tls.open(&input) {
@@ -119,7 +119,7 @@ extension Shard {
       let owner = tunnel.owner(of: stream)
       if connections.contains(owner) { markReceivePending(owner) }
     case .opened(let stream): streamOpened(stream, of: tunnel, link, id)
-    case .ping: tunnel.sendPong(tunnel.payload)
+    case .ping: pingReceived(tunnel, link)
     case .pong: pongReceived(tunnel.payload, link)
     case .config: configReceived(tunnel.payload, link, id)
     case .hello: helloReceived(tunnel.payload, id)

@@ -50,13 +50,14 @@ extension Shard {
     case .link: linkTimerFired(timer.slot)
     case .targetConnect: targetConnectTimedOut(timer.slot)
     case .dial: dialTimerFired()
-    case .accept: if listeners.contains(timer.slot) { armAccept(timer.slot) }
+    case .accept: armAccept(timer.slot)
     case .housekeeping: keepHouse()
     case .drain: phase = .stopped
     }
   }
 
-  /// Gives memory back that nobody uses any more, and tries failed listeners again.
+  /// Gives memory back that nobody uses any more, tries failed listeners again, and tells of
+  /// messages that were left out.
   private func keepHouse() {
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
     let stash = store[ShardPool.stash]
@@ -65,5 +66,8 @@ extension Shard {
       stash.trim()
     }
     if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
+    while let (kind, count) = throttles.pollLeftOut(now: now) {
+      report(.messagesLeftOut(kind, count: count))
+    }
   }
 }
