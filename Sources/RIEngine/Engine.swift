@@ -114,7 +114,12 @@ public final class Engine: Sendable {
 
   /// No new streams; the engine stops when the live ones are gone, or after `limit`.
   public func drain(for limit: Interval) {
-    for shard in shards { shard.send(.drain(limit)) }
+    let shards = shards
+    let drainAll: @Sendable () -> Void = { for shard in shards { shard.send(.drain(limit)) } }
+    guard role == .hub else { return drainAll() }
+    // An edge that is told dials again at once: by then no shard of ours may listen any more.
+    let countdown = Countdown(from: shards.count, drainAll)
+    for shard in shards { shard.send(.stopAccepting { countdown.step() }) }
   }
 
   /// Ends everything at once.
@@ -145,6 +150,21 @@ public final class Engine: Sendable {
 /// The addresses to listen on: the one given, or all of both families.
 func bindAddresses(_ address: IPAddress?) -> [IPAddress] {
   address.map { [$0] } ?? [.anyV4, .anyV6]
+}
+
+/// Calls something when it has been stepped often enough, from whatever thread.
+private final class Countdown: Sendable {
+  private let left: Atomic<Int>
+  private let body: @Sendable () -> Void
+
+  init(from count: Int, _ body: @escaping @Sendable () -> Void) {
+    left = Atomic(count)
+    self.body = body
+  }
+
+  func step() {
+    if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { body() }
+  }
 }
 
 /// The shards of a hub, for telling the others about an edge.

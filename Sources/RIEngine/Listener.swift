@@ -59,6 +59,18 @@ extension Shard {
       listeners[id].socket, mode: .graceful, token: OperationToken(.listenerClose, id).token)
   }
 
+  func stopAccepting(_ whenDone: @escaping () -> Void) {
+    for id in listeners.ids { closeListener(id) }
+    if listeners.count == 0 { whenDone() } else { whenNotListening = whenDone }
+  }
+
+  func listenerClosed(_ id: SlotID) {
+    listeners.remove(id)
+    guard listeners.count == 0, let whenDone = whenNotListening else { return }
+    whenNotListening = nil
+    whenDone()
+  }
+
   /// The accepted socket of a completion, or nil after having dealt with a failure: out of
   /// descriptors means a pause, as the backlog would fail again at once.
   func acceptedSocket(_ id: SlotID, _ completion: Completion) -> Socket? {

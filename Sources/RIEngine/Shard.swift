@@ -50,6 +50,8 @@ public final class Shard {
   var handshakeQueue: [SlotID] = []
   /// So many wait there that tunnels are not accepted for now.
   var isAcceptPaused = false
+  /// To be called when the last listener is closed.
+  var whenNotListening: (() -> Void)?
   var throttles: MessageThrottles
 
   /// Commands taken out of the mailbox.
@@ -170,7 +172,7 @@ public final class Shard {
     case .tunnelAccept: tunnelAccepted(slot, completion)
     case .linkConnect: linkConnected(slot, completion)
     case .linkClose: linkClosed(slot)
-    case .listenerClose: listeners.remove(slot)
+    case .listenerClose: listenerClosed(slot)
     case .refusalClose: refusals.remove(slot)
     case .hubResolve: hubResolved(completion)
     case .targetResolve: targetResolved(slot, completion)

@@ -3,6 +3,8 @@
 //   running ── drain ─▶ draining ── last stream gone ─▶ leaving ── peers have closed ─▶ stopped
 //                           └───────────── deadline ───────┴──────────────────────────────┘
 //
+// A hub's shards stop accepting first, all of them (`Engine.drain`).
+//
 // Where `drain` is in force the other end is told. A hub's edges then dial again at once and keep
 // the old tunnel for the streams that it has: make before break. An edge's hub only takes note.
 

@@ -5,6 +5,8 @@ import RIControl
 
 /// A command to a shard, handled at its next tick.
 enum ShardCommand: Sendable {
+  /// Close all listeners, and say when they are closed. What is there goes on.
+  case stopAccepting(@Sendable () -> Void)
   /// No new streams; stop when the live ones are gone or the deadline has passed.
   case drain(Interval)
   /// Stop at once.
@@ -27,6 +29,7 @@ extension Shard {
 
   private func handle(_ command: ShardCommand) {
     switch command {
+    case .stopAccepting(let whenDone): stopAccepting(whenDone)
     case .drain(let limit): beginDrain(limit)
     case .stop: phase = .stopped
     case .edgeConnectedElsewhere(let authentication): replaceTunnels(olderThan: authentication)
