@@ -73,11 +73,26 @@ public enum Limits {
 
   // MARK: Unauthenticated peers (SPEC 2.1)
 
-  /// Handshakes under way at once on a shard.
+  /// Handshakes under way at once on a shard: what it makes in two or three seconds, well within
+  /// `handshakeTimeout`, so that nobody is let in to be cut off later.
   public static let handshakesMax = 1_024
   /// The same from one source address (an IPv6 /64 counts as one): half, so that one address
   /// cannot keep all others out.
   public static let handshakesPerSourceMax = 512
+  /// Handshakes that move on in one tick. Each may cost a signature, a millisecond or so, which
+  /// the data of tunnels that are up waits for.
+  public static let handshakeStepsPerTick = 2
+  /// Handshakes whose bytes wait for their turn. With so many the shard accepts no more until half
+  /// of them are done, a fraction of a second's work; what comes waits in the kernel's backlog.
+  public static let handshakesWaitingMax = 256
+  /// What one receive takes of a peer that has not said who it is.
+  public static let handshakeReceiveBytes = 4 * kib
+
+  // MARK: Messages that peers can cause
+
+  /// Messages of one kind that are reported in a row, before one in each `messageInterval`.
+  public static let messagesBurst = 10
+  public static let messageInterval = Interval.seconds(1)
 
   // MARK: Tables
 

@@ -69,6 +69,10 @@ static inline void ri_prep_recvmsg_select(
   sqe->buf_group = group;
 }
 
+// The tcpi_min_rtt of linux/tcp.h, which does not go together with netinet/tcp.h: 0, or -1 where it
+// is missing. All bits set: no sample yet.
+int ri_minimum_rtt(int descriptor, uint32_t *microseconds);
+
 // prctl is variadic.
 static inline int ri_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
