@@ -48,7 +48,7 @@ public final class Shard {
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
   /// Links whose handshake has bytes to go on with, in the order of their coming.
-  var handshakeQueue: [SlotID] = []
+  @exclusivity(unchecked) var handshakeQueue: [SlotID] = []
   /// So many wait there that tunnels are not accepted for now.
   var isAcceptPaused = false
   /// To be called when the last listener is closed.

@@ -25,7 +25,7 @@ final class EdgeState {
   /// The link that is up, for new streams.
   var tunnel: SlotID?
   /// Links whose hub drains; they carry the streams that they have.
-  var outgoingTunnels: [SlotID] = []
+  @exclusivity(unchecked) var outgoingTunnels: [SlotID] = []
   /// Ports that the hub assigned, with their listeners; nil where binding failed.
   var ports: [Port] = []
   var listeners: [SocketAddress: SlotID] = [:]

@@ -152,6 +152,18 @@ extension EndToEnd {
       }
     }
 
+    @Test("an unknown name in REMOTEINGRESS_EXTENSIONS is an error at the start")
+    func unknownExtension() throws {
+      try Testbed.bare(.epoll) { bed in
+        bed.environment["REMOTEINGRESS_EXTENSIONS"] = "drain,teleport"
+        try bed.write(bed.hubConfiguration(), to: "hub.yaml")
+        let child = try bed.start(
+          "hub", [Product.binary, "hub", "--config", "\(bed.directory)/hub.yaml"])
+        #expect(try child.waitForExit(within: 10) == .code(1))
+        #expect(child.log.contains("no extension is called 'teleport'"))
+      }
+    }
+
     @Test("a second tunnel with the same id replaces the first", arguments: Ring.allCases)
     func replaced(ring: Ring) throws {
       try Testbed.run(ring) { bed in
