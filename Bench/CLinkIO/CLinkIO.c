@@ -22,7 +22,7 @@ int link_open_tun(const char *name, int offload) {
   struct ifreq request;
   memset(&request, 0, sizeof request);
   strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-  request.ifr_flags = IFF_TUN | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0);
+  request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_NAPI | (offload ? IFF_VNET_HDR : 0);
   unsigned long offloads = offload ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0;
   if (ioctl(device, TUNSETIFF, &request) < 0 || ioctl(device, TUNSETOFFLOAD, offloads) < 0) {
     int error = errno;
@@ -37,6 +37,17 @@ int link_wait(struct pollfd *sources, uint64_t count, int64_t nanoseconds) {
   struct timespec time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
   return ppoll(sources, count, nanoseconds < 0 ? NULL : &time, NULL);
 }
+
+int link_schedule(int thread, int priority, int core) {
+  struct sched_param wanted = {.sched_priority = priority};
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  CPU_SET(core, &cores);
+  int pinned = sched_setaffinity(thread, sizeof cores, &cores);
+  return sched_setscheduler(thread, SCHED_RR, &wanted) < 0 ? -1 : pinned;
+}
+
+int link_current_core(void) { return sched_getcpu(); }
 
 int link_set_timer_slack(uint64_t nanoseconds) { return prctl(PR_SET_TIMERSLACK, nanoseconds); }
 

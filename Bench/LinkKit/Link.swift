@@ -55,6 +55,9 @@ public struct LinkDescription: Codable, Equatable, Sendable {
     public var namespace: String
     public var address4: String
     public var address6: String
+    /// The kernel thread that receives here: that does what a network card's interrupt does, TCP
+    /// included. Nil where the kernel has none; then the link's process does it.
+    public var receiver: Int32?
   }
   public var a: End
   public var b: End
@@ -76,7 +79,7 @@ public final class Link {
   /// virtio_net_hdr.
   private static let offloadPrefixBytes = 10
 
-  public let description: LinkDescription
+  public private(set) var description: LinkDescription
   private let setup: LinkSetup
   private let namespaces: (a: NetworkNamespace, b: NetworkNamespace)
   private let devices: (a: Int32, b: Int32)
@@ -89,13 +92,17 @@ public final class Link {
     description = LinkDescription(
       a: .init(namespace: namespaces.a.name, address4: "10.77.0.1", address6: "fd77::1"),
       b: .init(namespace: namespaces.b.name, address4: "10.77.0.2", address6: "fd77::2"))
-    let a = try Self.prepare(namespaces.a, own: description.a, other: description.b, setup)
+    let a = try Self.openDevice(namespaces.a, setup)
     do {
-      devices = (a, try Self.prepare(namespaces.b, own: description.b, other: description.a, setup))
+      devices = (a, try Self.openDevice(namespaces.b, setup))
     } catch {
       close(a)
       throw error
     }
+    description.a.receiver = namespaces.a.startReceiver()
+    description.b.receiver = namespaces.b.startReceiver()
+    try configure(namespaces.a, own: description.a, other: description.b)
+    try configure(namespaces.b, own: description.b, other: description.a)
   }
 
   deinit {
@@ -111,42 +118,47 @@ public final class Link {
       a: devices.a, b: devices.b, stop: stop, setup.conditions,
       packetBytesMax: (setup.isOffloaded ? 65_535 : setup.mtu) + prefixBytes,
       prefixBytes: prefixBytes)
-    // A network is not slowed down by the load of the machines at its ends. The kernel leaves the
-    // rest of the machine a twentieth of the core (sched(7)); where it refuses, this one waits its
-    // turn and counts what is overdue.
-    var priority = sched_param(sched_priority: 1)
-    sched_setscheduler(0, SCHED_RR, &priority)
+    // A network is not slowed down by the load of the machines at its ends, so this thread goes
+    // before everything else, and what is due leaves before TCP looks at what has arrived. One core
+    // for both: the receivers then find whole batches, and the rest of the machine keeps the
+    // other cores. Where the kernel refuses, this thread waits its turn and counts what is overdue.
+    let core = link_current_core()
+    link_schedule(0, 2, core)
+    for receiver in [description.a.receiver, description.b.receiver].compactMap(\.self) {
+      link_schedule(receiver, 1, core)
+    }
     emulator.run(until: isOver)
     let (aToB, bToA) = emulator.counters
     let time = processCPUNanoseconds(getpid()) ?? 0
     return LinkSummary(aToB: aToB, bToA: bToA, cpuSeconds: Double(time) / 1e9)
   }
 
-  /// The namespace's TUN device, addressed and up.
-  private static func prepare(
-    _ namespace: NetworkNamespace, own: LinkDescription.End, other: LinkDescription.End,
-    _ setup: LinkSetup
+  /// A TUN device in the namespace, which still has its first name.
+  private static func openDevice(
+    _ namespace: NetworkNamespace, _ setup: LinkSetup
   ) throws -> Int32 {
-    let descriptor = try namespace.within {
+    try namespace.within {
       try raiseBuffers(setup.tcpBufferBytes)
-      let descriptor = link_open_tun(device, setup.isOffloaded ? 1 : 0)
+      let descriptor = link_open_tun(namespace.deviceName, setup.isOffloaded ? 1 : 0)
       guard descriptor >= 0 else { throw LinkError.system("TUN device") }
       return descriptor
     }
+  }
+
+  private func configure(
+    _ namespace: NetworkNamespace, own: LinkDescription.End, other: LinkDescription.End
+  ) throws {
+    let device = Self.device
     let congestion = setup.congestion.map { " congctl \($0)" } ?? ""
-    do {
-      try namespace.configure([
-        "link set lo up",
-        "link set \(device) mtu \(setup.mtu) txqueuelen \(devicePackets) up",
-        "address add \(own.address4)/32 dev \(device)",
-        "address add \(own.address6)/128 dev \(device) nodad",
-        "route add \(other.address4)/32 dev \(device) src \(own.address4)\(congestion)",
-        "route add \(other.address6)/128 dev \(device) src \(own.address6)\(congestion)",
-      ])
-    } catch {
-      close(descriptor)
-      throw error
-    }
+    try namespace.configure([
+      "link set lo up",
+      "link set \(namespace.deviceName) name \(device) addrgenmode none",
+      "link set \(device) mtu \(setup.mtu) txqueuelen \(Self.devicePackets) up",
+      "address add \(own.address4)/32 dev \(device)",
+      "address add \(own.address6)/128 dev \(device) nodad",
+      "route add \(other.address4)/32 dev \(device) src \(own.address4)\(congestion)",
+      "route add \(other.address6)/128 dev \(device) src \(own.address6)\(congestion)",
+    ])
     // Local connections at either end are not what is measured, and bbr would pace them. A kernel
     // without cubic keeps its default.
     try? namespace.configure(
@@ -154,7 +166,6 @@ public final class Link {
         "route replace local \($0) dev lo table local proto kernel scope host src 127.0.0.1 "
           + "congctl cubic"
       })
-    return descriptor
   }
 
   /// In the calling thread's namespace: buffers as large as a long fat path needs, and nothing

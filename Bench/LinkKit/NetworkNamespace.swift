@@ -2,6 +2,7 @@
 
 import CLinkIO
 import Glibc
+import LoadKit
 
 /// Runs the body with the calling thread inside a named network namespace. Sockets that it makes
 /// and processes that it starts stay there.
@@ -18,12 +19,16 @@ final class NetworkNamespace {
   private static let prefix = "ri-link-"
 
   let name: String
+  /// What its TUN device is first called. The kernel names the device's thread after it, so this is
+  /// unique in the system.
+  let deviceName: String
   private let descriptor: Int32
 
   /// `ri-link-<process>-<end>`. Names that a dead process left behind are removed first.
   init(end: String) throws(LinkError) {
     Self.removeStale()
     name = "\(Self.prefix)\(getpid())-\(end)"
+    deviceName = "ri\(getpid())\(end)"
     try runIP(["netns", "add", name])
     descriptor = open("\(Self.directory)/\(name)", O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
@@ -62,13 +67,27 @@ final class NetworkNamespace {
     return try body()
   }
 
+  /// Gives the device's received packets a kernel thread of their own (threaded NAPI, Linux 5.12),
+  /// which merges them as a network card's driver does; nil where there is no such thing.
+  func startReceiver() -> pid_t? {
+    let setting = "/sys/class/net/\(deviceName)/threaded"
+    try? runIP(["netns", "exec", name, "sh", "-c", "echo 1 > \(setting)"])
+    guard let entries = opendir("/proc") else { return nil }
+    defer { closedir(entries) }
+    while let entry = readdir(entries) {
+      guard let process = pid_t(entryName(entry)),
+        readSmallFile("/proc/\(process)/comm")?.hasPrefix("napi/\(deviceName)") == true
+      else { continue }
+      return process
+    }
+    return nil
+  }
+
   private static func removeStale() {
     guard let entries = opendir(directory) else { return }
     defer { closedir(entries) }
     while let entry = readdir(entries) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
+      let name = entryName(entry)
       guard let owner = owner(of: name), kill(owner, 0) != 0, errno == ESRCH else { continue }
       try? runIP(["netns", "delete", name])
     }
@@ -82,5 +101,11 @@ final class NetworkNamespace {
       process > 0
     else { return nil }
     return process
+  }
+}
+
+private func entryName(_ entry: UnsafeMutablePointer<dirent>) -> String {
+  withUnsafeBytes(of: &entry.pointee.d_name) {
+    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
   }
 }

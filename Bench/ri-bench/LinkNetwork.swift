@@ -41,6 +41,9 @@ final class LinkNetwork {
     description = try JSONDecoder().decode(LinkDescription.self, from: Data(line.utf8))
   }
 
+  /// Kernel threads that belong to it.
+  var receivers: [pid_t] { [description.a.receiver, description.b.receiver].compactMap(\.self) }
+
   deinit { _ = process.end(within: 5) }
 
   /// Takes it down; what it has carried.
@@ -64,7 +67,6 @@ struct LinkedSystem {
   /// Where clients connect to, in namespace b.
   private(set) var entry: (host: Host, port: UInt16)
 
-  /// The link's end when it did not come up.
   static func start(_ system: System, _ load: LinkCase) throws -> LinkedSystem {
     let link = try LinkNetwork(load.setup)
     return try LinkedSystem(system, load.workload.kind, on: link)

@@ -22,7 +22,7 @@ struct LinkRun: Codable {
   var shareOfRate: Double
   /// From its start to its end, warm-up included.
   var link: LinkSummary
-  /// Cores that the emulation took in the window.
+  /// Cores that the emulation and the receiving halves of TCP took in the window.
   var linkCores: Double
 }
 
@@ -62,10 +62,12 @@ private func measureOnce(
 ) throws -> LinkRun {
   let running = try LinkedSystem.start(system, load)
   defer { running.stop() }
-  let watched = running.measured + [running.target, running.link.process]
+  let watched =
+    (running.measured + [running.target, running.link.process]).map(\.identifier)
+    + running.link.receivers
   var order = LoadOrder(
     workload: load.workload, port: running.entry.port, warmUpSeconds: plan.warmUpSeconds,
-    seconds: plan.seconds, watched: watched.map(\.identifier), congestion: nil)
+    seconds: plan.seconds, watched: watched, congestion: nil)
   order.host = running.entry.host
   let client = try running.client(order)
   defer { client.stop() }
@@ -75,27 +77,27 @@ private func measureOnce(
   let result = try LoadResult(json: Array(line.utf8))
   let memory = running.measured.map { residentBytes($0.identifier) ?? 0 }
   client.stop()
-  return LinkRun(result, memory, try running.link.end(), load.setup)
+  return LinkRun(
+    result, memory, try running.link.end(), load.setup, ends: running.measured.count)
 }
 
 extension LinkRun {
-  /// `watched` was edge and hub (or nobody), target, link.
+  /// `watched` was edge and hub (or nobody: `ends`), target, link and its receivers.
   fileprivate init(
-    _ result: LoadResult, _ memory: [Int], _ link: LinkSummary, _ setup: LinkSetup
+    _ result: LoadResult, _ memory: [Int], _ link: LinkSummary, _ setup: LinkSetup, ends: Int
   ) {
     let units = Double(result.units)
     let watched = result.watchedCPUSeconds
-    let linkSeconds = watched.last ?? 0
-    let target = watched.dropLast().last ?? 0
+    let target = watched[ends]
     let available = result.seconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     figures = RunFigures(
       rate: units / result.seconds * 8e-9,
-      cpuPerUnit: watched.dropLast(2).reduce(0, +) / units * 1e9,
+      cpuPerUnit: watched.prefix(ends).reduce(0, +) / units * 1e9,
       loadCPUPerUnit: (result.clientCPUSeconds + target) / units * 1e9,
       residentBytes: memory,
       disturbance: (result.othersCPUSeconds + result.stealSeconds) / available)
     shareOfRate = figures.rate * 1e9 / Double(setup.conditions.bitsPerSecond)
-    linkCores = linkSeconds / result.seconds
+    linkCores = watched.dropFirst(ends + 1).reduce(0, +) / result.seconds
     self.link = link
   }
 

@@ -17,17 +17,24 @@ struct LinkTests {
 
   static func exists(_ namespace: String) -> Bool { access("/run/netns/\(namespace)", F_OK) == 0 }
 
-  @Test("SIGTERM ends it: it says what it carried, and its namespaces are gone")
+  @Test("SIGTERM ends it: nothing crossed by itself, and nothing is left of it")
   func lifeCycle() throws {
     let command = try LinkProcess(["--rate", "10mbit", "--delay", "1ms"])
     let link = try Self.decode(LinkDescription.self, command.line())
     #expect(link.a.namespace == "ri-link-\(command.identifier)-a")
     #expect(link.b.namespace == "ri-link-\(command.identifier)-b")
     #expect(Self.exists(link.a.namespace) && Self.exists(link.b.namespace))
+    let receivers = [link.a.receiver, link.b.receiver].compactMap(\.self)
+    for receiver in receivers {
+      #expect(readSmallFile("/proc/\(receiver)/comm")?.hasPrefix("napi/ri") == true)
+    }
     kill(command.identifier, SIGTERM)
     let summary = try Self.decode(LinkSummary.self, command.line())
-    #expect(summary.aToB.lost == 0)
+    #expect(summary.aToB == LinkCounters() && summary.bToA == LinkCounters())
     #expect(command.end() == 0)
+    for receiver in receivers {
+      #expect(readSmallFile("/proc/\(receiver)/comm")?.hasPrefix("napi/ri") != true)
+    }
     #expect(!Self.exists(link.a.namespace) && !Self.exists(link.b.namespace))
   }
 
