@@ -54,7 +54,7 @@ public enum Limits {
   public static let pressureWindowDivisor = 4
   /// A shorter round trip counts as this long: on a short path it is our own batches and the
   /// scheduling of processes that take the time, not the path.
-  public static let windowRoundTripMin = Interval.microseconds(500)
+  public static let windowRoundTripMin = Interval.microseconds(250)
 
   // MARK: Sustained flows (SPEC 2.5)
 
