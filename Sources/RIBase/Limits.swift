@@ -69,6 +69,8 @@ public enum Limits {
   public static let handshakeTimeout = Interval.seconds(10)
   public static let pingInterval = Interval.seconds(15)
   public static let silenceTimeout = Interval.seconds(45)
+  /// How often the kernel is asked for a tunnel's round trip at most.
+  public static let roundTripInterval = Interval.seconds(1)
   public static let targetConnectTimeout = Interval.seconds(10)
 
   // MARK: Unauthenticated peers (SPEC 2.1)

@@ -26,6 +26,9 @@ final class Link {
   /// Present from `ready` on.
   @exclusivity(unchecked) var tunnel: FramedTunnel?
   @exclusivity(unchecked) var liveness: Liveness?
+  /// What the kernel said of the round trip, and when it was asked.
+  var kernelRoundTrip: Interval?
+  var kernelAskedAt: Instant?
   /// The edge this link authenticated as (at the hub).
   var edge: AllowedEdge?
   /// The order of its authentication among all of this process (at the hub).
