@@ -10,12 +10,17 @@ struct RoundPlan {
   var seconds: Double
   /// Asked for by name; nil leaves the choice to the case.
   var systems: [System]?
-  var congestion: CongestionControl?
+  var network: LoopbackNetwork
+
+  var congestion: CongestionControl? { network.congestion }
 
   /// Repeats of a disturbed run before it is taken as it is.
   static let repeatsMax = 2
   /// Share of the machine that other processes and the hypervisor may take in a run.
   static let disturbanceMax = 0.05
+
+  /// What a window of the workload takes.
+  func seconds(of workload: Workload) -> Double { max(seconds, workload.secondsMin ?? 0) }
 
   func systems(for load: LoadCase) -> [System] {
     guard let systems else { return load.systems }
@@ -105,6 +110,14 @@ private func measureOnce(
     residentBytes: running.measured.map { residentBytes($0.identifier) ?? 0 })
 }
 
+extension LoadResult {
+  /// Share of the machine that neither the load nor what it measures took, 0 to 1.
+  var disturbance: Double {
+    let available = seconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    return (othersCPUSeconds + stealSeconds) / available
+  }
+}
+
 extension RunFigures {
   fileprivate init(_ result: LoadResult, isBulk: Bool, residentBytes: [Int]) {
     let units = Double(result.units)
@@ -115,8 +128,7 @@ extension RunFigures {
     loadCPUPerUnit = (result.clientCPUSeconds + target) / units * scale
     latency = result.latency
     self.residentBytes = residentBytes
-    let available = result.seconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    disturbance = (result.othersCPUSeconds + result.stealSeconds) / available
+    disturbance = result.disturbance
   }
 
   fileprivate func summary(isBulk: Bool) -> String {
