@@ -60,6 +60,8 @@ public struct Workload: Codable, Equatable, Sendable {
   public var alone: Alone?
   /// What a window takes at least, 0 to 600, however short the others are.
   public var secondsMin: Double?
+  /// What its warm-up takes at least, 0 to 60: where connecting takes long.
+  public var warmUpSecondsMin: Double?
   /// MTU of the loopback device while it runs, 576 to 65,536, where the network is private.
   public var loopbackMTU: Int?
 

@@ -7,15 +7,19 @@ extension Workload {
   /// What is wrong with the workload, in words; nil for nothing.
   func complaint() -> String? {
     guard (1...16_384).contains(connections) else { return "connections must be 1 to 16384" }
-    return check("messageBytes", messageBytes, 1...65_536, ofMessages)
-      ?? check("downloadBytes", downloadBytes, 1...1_000_000_000, of(.shortDown))
-      ?? check("intervalMilliseconds", intervalMilliseconds, 1...60_000, of(.paced))
-      ?? check("connectsPerSecond", connectsPerSecond, 1...10_000, of(.stalled))
-      ?? check("secondsMin", secondsMin, 0...600, .allowed)
-      ?? check("loopbackMTU", loopbackMTU, 576...65_536, .allowed)
-      ?? check("besideLeadSeconds", besideLeadSeconds, 0...60, beside == nil ? .refused : .allowed)
-      ?? (alone != nil && beside == nil ? "alone needs beside" : nil)
-      ?? appetites.flatMap(complaint)
+    let complaints = [
+      check("messageBytes", messageBytes, 1...65_536, ofMessages),
+      check("downloadBytes", downloadBytes, 1...1_000_000_000, of(.shortDown)),
+      check("intervalMilliseconds", intervalMilliseconds, 1...60_000, of(.paced)),
+      check("connectsPerSecond", connectsPerSecond, 1...10_000, of(.stalled)),
+      check("secondsMin", secondsMin, 0...600, .allowed),
+      check("warmUpSecondsMin", warmUpSecondsMin, 0...60, .allowed),
+      check("loopbackMTU", loopbackMTU, 576...65_536, .allowed),
+      check("besideLeadSeconds", besideLeadSeconds, 0...60, beside == nil ? .refused : .allowed),
+      alone != nil && beside == nil ? "alone needs beside" : nil,
+      appetites.flatMap(complaint),
+    ]
+    return complaints.lazy.compactMap(\.self).first
   }
 
   /// Messages may be given for any kind: a bulk workload does not look at them.

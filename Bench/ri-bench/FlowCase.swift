@@ -20,6 +20,9 @@ struct FlowCase {
     case stalled
   }
 
+  /// Fewer short downloads in a window say nothing about their percentiles.
+  static let shortDownloadsMin = 50
+
   var workload: Workload
   var beside: Workload?
   var shape: Shape

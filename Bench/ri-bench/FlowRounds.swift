@@ -52,20 +52,24 @@ private func measureOnce(
   try plan.network.withMTU(flow.workload.loopbackMTU) {
     if flow.shape == .stalled { return try measureStall(flow, system, plan) }
     let lead = flow.workload.besideLeadSeconds ?? 0
+    let warmUp = plan.warmUpSeconds(of: flow.workload)
     let seconds = plan.seconds(of: flow.workload)
     let main = ClientPart(
-      workload: flow.workload, startSeconds: lead, warmUpSeconds: plan.warmUpSeconds,
+      workload: flow.workload, startSeconds: lead, warmUpSeconds: warmUp,
       seconds: seconds)
     let beside = flow.beside.map {
-      ClientPart(workload: $0, warmUpSeconds: lead + plan.warmUpSeconds, seconds: seconds)
+      ClientPart(workload: $0, warmUpSeconds: lead + warmUp, seconds: seconds)
     }
     var alone: LoadResult?
     if var part = flow.workload.alone == .main ? main : beside, flow.workload.alone != nil {
       part.startSeconds = 0
-      part.warmUpSeconds = plan.warmUpSeconds
+      part.warmUpSeconds = warmUp
       alone = try runTogether([part], system, plan)[0]
     }
     let results = try runTogether([main] + (beside.map { [$0] } ?? []), system, plan)
+    if flow.shape == .short, results[0].units < FlowCase.shortDownloadsMin {
+      throw LoadError("only \(results[0].units) short downloads in the window")
+    }
     return FlowRun(
       alone: alone, main: results[0], beside: results.count > 1 ? results[1] : nil)
   }

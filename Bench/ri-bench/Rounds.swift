@@ -22,6 +22,10 @@ struct RoundPlan {
   /// What a window of the workload takes.
   func seconds(of workload: Workload) -> Double { max(seconds, workload.secondsMin ?? 0) }
 
+  func warmUpSeconds(of workload: Workload) -> Double {
+    max(warmUpSeconds, workload.warmUpSecondsMin ?? 0)
+  }
+
   func systems(for load: LoadCase) -> [System] {
     guard let systems else { return load.systems }
     return systems.filter { load.systems.contains($0) || $0 == .direct }
@@ -97,11 +101,12 @@ private func measureOnce(
   defer { running.stop() }
   let watched = running.measured + [running.target]
   let order = LoadOrder(
-    workload: workload, port: running.entryPort, warmUpSeconds: plan.warmUpSeconds,
-    seconds: plan.seconds, watched: watched.map(\.identifier), congestion: plan.congestion)
+    workload: workload, port: running.entryPort,
+    warmUpSeconds: plan.warmUpSeconds(of: workload), seconds: plan.seconds(of: workload),
+    watched: watched.map(\.identifier), congestion: plan.congestion)
   let client = try ChildProcess.role(["client"], order: order, counters: running.counters)
   defer { client.stop() }
-  guard let line = client.readLine(within: plan.warmUpSeconds + plan.seconds + 15) else {
+  guard let line = client.readLine(within: order.warmUpSeconds + order.seconds + 15) else {
     throw LoadError("the client gave no result")
   }
   let result = try LoadResult(json: Array(line.utf8))
