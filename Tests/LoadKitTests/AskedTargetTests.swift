@@ -128,8 +128,18 @@ struct AskedTargetTests {
 
   @Test("a client begins when it is told to, and its window is where it should be")
   func commonStart() throws {
-    let target = try Target(.asked)
     let start = clockNanoseconds() + 50_000_000
+    let target = try Target { connection in
+      // One who comes too early gets nothing.
+      guard clockNanoseconds() >= start else { return _ = close(connection) }
+      let pattern = Pattern()
+      var offset: UInt64 = 0
+      while true {
+        let count = pattern.send(on: connection, from: offset, bytesMax: 1000)
+        guard count > 0 else { return }
+        offset += UInt64(count)
+      }
+    }
     let result = try target.run(#""kind": "bulk-down", "connections": 1"#, startAt: start)
     #expect(clockNanoseconds() >= start + 120_000_000)
     #expect(result.units > 0)
