@@ -64,6 +64,8 @@ final class Link {
   /// Listed in the shard's `dirtyLinks`.
   @exclusivity(unchecked) var isDirty = false
   var timer: TimerID?
+  /// When sustained data that was held back is tried again.
+  @exclusivity(unchecked) var heldBackTimer: TimerID?
   @exclusivity(unchecked) var bytesIn: UInt64 = 0
   @exclusivity(unchecked) var bytesOut: UInt64 = 0
 
