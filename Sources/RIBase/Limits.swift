@@ -144,6 +144,29 @@ public enum Limits {
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 256 * kib
 
+  // MARK: Datagrams
+
+  /// Datagrams of one session that may wait for their turn: a few of the largest.
+  public static let sessionQueueBytes = 256 * kib
+  /// Datagrams of all sessions of a tunnel that may wait: older ones are worth less than none.
+  public static let datagramsQueuedMax = 4_096
+  public static let datagramBytesQueuedMax = 2 * mib
+
+  /// Datagrams, or runs of them, that a ring may be sending at once.
+  public static let datagramsPendingMax = 8_192
+  /// Datagrams of a session that wait for its target's address.
+  public static let datagramsHeldMax = 8
+  /// Socket buffers of a UDP port, as far as the system allows.
+  public static let datagramSocketBytes = 4 * mib
+  /// Idle sessions are ended so many at a time, and no more often than this: ten thousand that end
+  /// together must not hold up a tick.
+  public static let sessionsPerSweep = 256
+  public static let sessionSweepInterval = Interval.milliseconds(5)
+  /// The part of all sessions, one of so many, that one source may have.
+  public static let udpSessionsPerSourceDivisor = 8
+  /// A session's place in the order of activity is renewed no more often.
+  public static let udpSessionListInterval = Interval.seconds(1)
+
   // MARK: Tunnel output
 
   /// Bytes a stream may send before the next stream's turn: one full DATA frame.

@@ -1,6 +1,7 @@
 // What an engine reports while it runs, why tunnels end, and its counters.
 
 import RIBase
+import RIControl
 import RICrypto
 import RIRing
 import RITLS
@@ -62,9 +63,9 @@ public enum EngineEvent: Sendable {
   case tunnelDown(reason: LinkEndReason, retryAfter: Interval)
   /// Trust on first use: the pin that was remembered.
   case hubTrustedOnFirstUse(pin: String)
-  case listening(address: SocketAddress)
-  case listenFailed(address: SocketAddress, error: RingError)
-  case listenerClosed(port: Port)
+  case listening(TransportProtocol, address: SocketAddress)
+  case listenFailed(TransportProtocol, address: SocketAddress, error: RingError)
+  case listenerClosed(TransportProtocol, port: Port)
   /// A stream has become a sustained flow (SPEC 2.5). `edgeID` is nil at the edge.
   case streamSustained(edgeID: String?, stream: UInt32, bytes: UInt64)
 }
@@ -77,9 +78,44 @@ public struct ShardCounters: Sendable {
   public var streamsRefused: UInt64 = 0
   public var budgetResets: UInt64 = 0
   public var streamsSustained: UInt64 = 0
+  public var sessionsOpened: UInt64 = 0
+  public var sessionsClosed: UInt64 = 0
+  /// Closed before their time, for want of room.
+  public var sessionsEvicted: UInt64 = 0
+  public var sessionsRefused: UInt64 = 0
+  /// Datagrams that clients' and targets' sockets took.
+  public var datagramsDelivered: UInt64 = 0
+  public var drops = DatagramDrops()
   public var handshakesRefused: UInt64 = 0
 
   public init() {}
+}
+
+/// Datagrams that went no further, by reason.
+public struct DatagramDrops: Equatable, Sendable {
+  /// A client's, while there was no tunnel.
+  public var noTunnel: UInt64 = 0
+  /// A client's, whose session could not be opened.
+  public var noSession: UInt64 = 0
+  /// A client's, while its target's address was not known yet.
+  public var noTarget: UInt64 = 0
+  /// The queue of the session or the tunnel was full.
+  public var queueFull: UInt64 = 0
+  public var noBuffer: UInt64 = 0
+  /// The socket took no more.
+  public var socketFull: UInt64 = 0
+  /// Longer than a datagram can be with its header, or cut by the kernel.
+  public var tooLong: UInt64 = 0
+  /// Nobody listens at the target.
+  public var refused: UInt64 = 0
+  /// The socket failed otherwise.
+  public var failed: UInt64 = 0
+
+  public init() {}
+
+  public var total: UInt64 {
+    noTunnel + noSession + noTarget + queueFull + noBuffer + socketFull + tooLong + refused + failed
+  }
 }
 
 /// A look at a shard: counters, tables and buffers in use.

@@ -12,6 +12,8 @@ struct Listener {
 
   enum Purpose {
     case tunnels, clients
+    /// UDP.
+    case datagrams
   }
 }
 
@@ -33,6 +35,22 @@ extension Shard {
     return id
   }
 
+  /// Opens a UDP port for clients.
+  func openDatagramListener(on address: SocketAddress) throws(RingError) -> SlotID {
+    let socket = try ring.bindDatagram(to: address, reusePort: false)
+    ring.set(.receiveBufferBytes(Limits.datagramSocketBytes), on: socket)
+    ring.set(.sendBufferBytes(Limits.datagramSocketBytes), on: socket)
+    let bound = ring.localAddress(of: socket) ?? address
+    guard
+      let id = listeners.insert(Listener(socket: socket, address: bound, purpose: .datagrams))
+    else {
+      discard(socket, .graceful)
+      throw RingError(call: "bind", code: ErrorNumber.tooManyFiles)
+    }
+    armDatagrams(id)
+    return id
+  }
+
   /// Whether listening failed because the machine has no IPv6, which "all addresses" may lack.
   func isWithoutFamily(_ address: SocketAddress, _ error: RingError) -> Bool {
     address.ip == .anyV6
@@ -41,14 +59,19 @@ extension Shard {
 
   func armAccept(_ id: SlotID) {
     guard !listeners[id].isClosing else { return }
-    let kind: OperationKind =
-      listeners[id].purpose == .tunnels ? .tunnelAccept : .clientAccept
-    ring.accept(on: listeners[id].socket, token: OperationToken(kind, id).token)
+    switch listeners[id].purpose {
+    case .tunnels:
+      ring.accept(on: listeners[id].socket, token: OperationToken(.tunnelAccept, id).token)
+    case .clients:
+      ring.accept(on: listeners[id].socket, token: OperationToken(.clientAccept, id).token)
+    case .datagrams: armDatagrams(id)
+    }
   }
 
   func closeListener(_ id: SlotID) {
     guard listeners.contains(id), !listeners[id].isClosing else { return }
     listeners[id].isClosing = true
+    if listeners[id].purpose == .datagrams { endSessions(tellsPeer: true) { $0.listener == id } }
     ring.close(
       listeners[id].socket, mode: .graceful, token: OperationToken(.listenerClose, id).token)
   }
@@ -64,9 +87,12 @@ extension Shard {
   }
 
   /// Closes a socket that nothing hangs on yet; its peer sees a reset.
-  func refuse(_ socket: Socket) {
+  func refuse(_ socket: Socket) { discard(socket, .reset) }
+
+  /// Closes a socket that nobody needs to hear of any more.
+  func discard(_ socket: Socket, _ mode: CloseMode) {
     // As many as there are descriptors: a slot is only a name for the close that is under way.
     guard let id = refusals.insert(socket) else { preconditionFailure("more sockets than slots") }
-    ring.close(socket, mode: .reset, token: OperationToken(.refusalClose, id).token)
+    ring.close(socket, mode: mode, token: OperationToken(.refusalClose, id).token)
   }
 }

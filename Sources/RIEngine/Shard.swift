@@ -38,6 +38,13 @@ public final class Shard {
   let listeners: Slab<Listener>
   /// Sockets that were refused and are being closed.
   let refusals: Slab<Socket>
+  let sessions: UDPSessions
+  @exclusivity(unchecked) var outbox = DatagramOutbox()
+  /// Datagrams that the ring is sending.
+  let pendingDatagrams: Slab<DatagramRun>
+  /// Whether the kernel cuts segments for us (UDP_SEGMENT).
+  var sendsSegments = true
+  var sessionTimer: TimerID?
   let batch: PlaintextBatch
   let budget: MemoryBudget
   let timers: TimerWheel
@@ -60,6 +67,7 @@ public final class Shard {
   /// Receives that found their pool empty; armed again when buffers have come back.
   @exclusivity(unchecked) var starvedConnections: [SlotID] = []
   @exclusivity(unchecked) var starvedLinks: [SlotID] = []
+  @exclusivity(unchecked) var starvedReceivers: [OperationToken] = []
   /// The pools' returns when the starved lists were last tried.
   @exclusivity(unchecked) var returnsSeen: UInt64 = 0
   /// A step of giving memory back is due.
@@ -74,6 +82,13 @@ public final class Shard {
   enum Role {
     case hub(HubState)
     case edge(EdgeState)
+
+    var settings: any EngineSettings {
+      switch self {
+      case .hub(let hub): hub.settings
+      case .edge(let edge): edge.settings
+      }
+    }
   }
 
   /// A shard on `ring`, whose store must have `ShardPool`'s shapes.
@@ -91,6 +106,11 @@ public final class Shard {
     connections = Slab(capacity: Limits.connectionsMax)
     listeners = Slab(capacity: Limits.listenersMax)
     refusals = Slab(capacity: Limits.connectionsMax)
+    let settings = role.settings
+    sessions = UDPSessions(
+      capacity: settings.udpSessionsMax, idleTimeout: .seconds(Int64(settings.udpIdleSeconds)),
+      seed: ring.random())
+    pendingDatagrams = Slab(capacity: Limits.datagramsPendingMax)
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
     let stash = ring.store[ShardPool.stash].shape
     budget = MemoryBudget(bytes: stash.count * stash.bytes)
@@ -122,9 +142,12 @@ public final class Shard {
   func shutDown() {
     for id in links.ids { endLink(id, .stopping) }
     for id in connections.ids { closeConnection(id, .reset) }
+    endSessions(tellsPeer: false) { _ in true }
     for id in listeners.ids { closeListener(id) }
     let deadline = now + Limits.goodbyeTimeout
-    while links.count + connections.count + listeners.count > 0, now < deadline {
+    while links.count + connections.count + listeners.count + refusals.count
+      + pendingDatagrams.count > 0, now < deadline
+    {
       tick(until: deadline)
     }
   }
@@ -139,6 +162,7 @@ public final class Shard {
     readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
+    flushDatagrams()
     keepBudget()
     flushLinks()
     armReceives()
@@ -161,6 +185,9 @@ public final class Shard {
     case .linkClose: linkClosed(slot)
     case .listenerClose: listeners.remove(slot)
     case .refusalClose: refusals.remove(slot)
+    case .clientDatagram: clientDatagram(slot, completion)
+    case .targetDatagram: targetDatagram(slot, completion)
+    case .datagramSend: datagramSent(slot, completion)
     case .hubResolve: hubResolved(completion)
     case .targetResolve: targetResolved(slot, completion)
     }

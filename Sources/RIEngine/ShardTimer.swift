@@ -16,6 +16,8 @@ struct ShardTimer {
     case housekeeping
     /// Memory that nobody uses any more goes back to the system, step by step.
     case trim
+    /// The first UDP session may have been idle for long enough.
+    case sessions
     /// Receives have found no buffer for a while.
     case relief
     case drain
@@ -58,6 +60,7 @@ extension Shard {
     case .housekeeping: keepHouse()
     case .trim: trimStash()
     case .relief: relieveStarvation()
+    case .sessions: sessionTimerFired()
     case .drain: phase = .stopped
     }
   }

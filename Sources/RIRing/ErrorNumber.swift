@@ -8,6 +8,7 @@ public enum ErrorNumber {
   public static let cancelled = ECANCELED
   public static let wouldBlock = EAGAIN
   public static let interrupted = EINTR
+  public static let connectionRefused = ECONNREFUSED
   public static let timedOut = ETIMEDOUT
   public static let tooManyFiles = EMFILE
   public static let noSuchName = ENOENT

@@ -51,6 +51,12 @@ public final class FramedTunnel {
   /// Sustained flows among the active streams.
   @exclusivity(unchecked) public internal(set) var sustainedStreams = 0
 
+  /// UDP sessions that are neither closed nor reset.
+  @exclusivity(unchecked) public internal(set) var activeSessions = 0
+  /// Datagrams that wait for their turn.
+  @exclusivity(unchecked) var datagramsQueued = 0
+  @exclusivity(unchecked) var datagramBytesQueued = 0
+
   /// Whether both ends have the extension `autoWindow`; to be set before the first stream.
   @exclusivity(unchecked) public var usesAutoWindows = false {
     didSet { precondition(streams.count == 0, "windows are agreed on before there are streams") }
@@ -83,13 +89,22 @@ public final class FramedTunnel {
   public func open(
     header: UnsafeRawBufferPointer, owner: SlotID, now: Instant
   ) -> StreamRef? {
-    precondition(role == .edge && header.count <= Limits.openPayloadBytesMax)
+    precondition(header.count <= Limits.openPayloadBytesMax)
+    return open(.stream, .open, header: header, owner: owner, now: now)
+  }
+
+  /// Opens a stream or session under the next free id.
+  func open(
+    _ kind: StreamKind, _ type: FrameType, header: UnsafeRawBufferPointer, owner: SlotID,
+    now: Instant
+  ) -> StreamRef? {
+    precondition(role == .edge)
     guard !isEnded, streams.count < streams.capacity else { return nil }
     // SPEC 2.2: ids start at 1 and are not used again before the number space wraps.
     while nextStreamID == 0 || table.find(nextStreamID) != nil { nextStreamID &+= 1 }
     let id = nextStreamID
-    guard controlQueue.append(.open, stream: id, payload: header),
-      let slot = insert(id, owner: owner, now: now)
+    guard controlQueue.append(type, stream: id, payload: header),
+      let slot = insert(id, kind, owner: owner, now: now)
     else { return nil }
     nextStreamID &+= 1
     return StreamRef(slot: slot)
@@ -109,7 +124,9 @@ public final class FramedTunnel {
   /// Queues data and takes over its reference. A dead or finished stream's is released.
   public func send(_ slice: Slice, on stream: StreamRef) {
     let slot = stream.slot
-    guard slice.count > 0, isLive(slot), streams[slot].sending == .open else {
+    guard slice.count > 0, isLive(slot), streams[slot].sending == .open,
+      streams[slot].kind == .stream
+    else {
       store.release(slice)
       return
     }
@@ -239,14 +256,20 @@ public final class FramedTunnel {
   }
 
   /// Takes a slot for a new stream; nil when there is none left.
-  func insert(_ id: UInt32, owner: SlotID, now: Instant) -> SlotID? {
+  func insert(_ id: UInt32, _ kind: StreamKind, owner: SlotID, now: Instant) -> SlotID? {
     let state = StreamState(
-      id: id, owner: owner, windows: windows, isAuto: usesAutoWindows,
+      id: id, kind: kind, owner: owner, windows: windows, isAuto: usesAutoWindows,
       activeStreams: activeStreams + 1, now: now)
     guard let slot = streams.insert(state) else { return nil }
     table.insert(id, slot)
-    activeStreams += 1
-    counters.streamsOpened &+= 1
+    switch kind {
+    case .stream:
+      activeStreams += 1
+      counters.streamsOpened &+= 1
+    case .session:
+      activeSessions += 1
+      counters.sessionsOpened &+= 1
+    }
     return slot
   }
 
@@ -274,6 +297,10 @@ public final class FramedTunnel {
 
   /// A live stream stops to count: for the others' windows, for the budget, as sustained.
   private func leaveActive(_ slot: SlotID) {
+    guard streams[slot].kind == .stream else {
+      activeSessions -= 1
+      return
+    }
     activeStreams -= 1
     if streams[slot].tier == .sustained { sustainedStreams -= 1 }
     budget.grownBytes -= grownBytes(slot)
@@ -342,6 +369,10 @@ public final class FramedTunnel {
   }
 
   private func dropQueue(_ slot: SlotID) {
+    if streams[slot].kind == .session {
+      datagramsQueued -= Int(streams[slot].queue.sliceCount)
+      datagramBytesQueued -= Int(streams[slot].queue.byteCount)
+    }
     queuedBytes[streams[slot].tier] -= Int(streams[slot].queue.byteCount)
     store.removeAll(from: &streams[slot].queue)
   }

@@ -52,7 +52,11 @@ extension FramedTunnel {
   private func writeControl(of slot: SlotID, into batch: PlaintextBatch) -> Bool {
     let id = streams[slot].id
     if streams[slot].phase == .resetting {
-      guard withResetPayload({ write(closeType, id, $0, into: batch) }) else { return false }
+      let isWritten =
+        streams[slot].kind == .session
+        ? write(.udpClose, id, UnsafeRawBufferPointer(start: nil, count: 0), into: batch)
+        : withResetPayload { write(closeType, id, $0, into: batch) }
+      guard isWritten else { return false }
       forget(slot)
       return true
     }
@@ -93,10 +97,20 @@ extension FramedTunnel {
 
   // MARK: Data
 
-  /// Writes one DATA frame of the stream whose turn it is, its slices joined; returns false when
-  /// nothing is ready or the batch is full.
+  /// Writes one frame of the stream or session whose turn it is; returns false when nothing is
+  /// ready or the batch is full.
   private func writeData(into batch: PlaintextBatch, now: Instant) -> Bool {
     guard let (slot, turnBytes) = scheduler.next(in: streams, now: now) else { return false }
+    return switch streams[slot].kind {
+    case .stream: writeData(of: slot, turnBytes, into: batch)
+    case .session: writeDatagram(of: slot, turnBytes, into: batch)
+    }
+  }
+
+  /// A DATA frame, its slices joined.
+  private func writeData(
+    of slot: SlotID, _ turnBytes: Int, into batch: PlaintextBatch
+  ) -> Bool {
     let ready = min(
       Int(streams[slot].queue.byteCount), Int(streams[slot].sendWindow.credit), turnBytes,
       Limits.dataFrameBytes)

@@ -78,6 +78,13 @@ struct Scheduler {
     if isReady { enqueue(slot, in: streams) }
   }
 
+  /// Ends the turn of a stream that has more to send than is left of it; it goes to the end of its
+  /// line.
+  mutating func endTurn(of slot: SlotID, in streams: Slab<StreamState>) {
+    remove(slot, in: streams)
+    enqueue(slot, in: streams)
+  }
+
   private func turn(
     of slot: SlotID, in streams: Slab<StreamState>
   ) -> (slot: SlotID, bytes: Int)? {
