@@ -14,8 +14,8 @@ public enum Tier: UInt8, Sendable { case data, sustained }
 ///               └─ SustainedAllowance ────────▶ ┘ while data is busy
 ///
 /// A frame can be cut to any length, so a turn ends exactly with its quantum; what is left of a
-/// turn is kept only while the batch is full or the allowance is spent, and forfeited with the place
-/// in the line.
+/// turn is kept only while the batch is full or the allowance is spent, and forfeited with the
+/// place in the line.
 struct Scheduler {
   static let quantumBytes = Limits.schedulerQuantumBytes
 
@@ -96,13 +96,13 @@ struct Scheduler {
   }
 }
 
-/// What sustained streams may send while data waits: a token bucket, and a share of what data sends.
+/// What sustained streams may send while data waits: a token bucket and a share of what data sends.
 ///
 /// The bucket fills with time, to `Limits.sustainedBurstBytes` at most, however long it rested or
-/// the clock jumped. So in any second sustained streams send no more than a full bucket and its rate
-/// together: 1.25 MB. And no less than 1 MB, as long as frames are polled at least every 107 ms:
-/// what comes in between two polls fits into the bucket then, and of its rate's 1.125 MB a second
-/// that begins and ends between two polls misses one such span.
+/// the clock jumped. So in any second sustained streams send no more than a full bucket and its
+/// rate together: 1.25 MB. And no less than 1 MB, as long as frames are polled at least every
+/// 107 ms: what comes in between two polls fits into the bucket then, and of its rate's 1.125 MB a
+/// second that begins and ends between two polls misses one such span.
 ///
 /// The share keeps a slow link from being used up by the guarantee: for each byte of data at most
 /// `Limits.sustainedBytesPerDataByte` sustained ones, and the first frames are data's, so that what

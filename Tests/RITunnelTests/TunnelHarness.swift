@@ -147,7 +147,8 @@ final class TunnelHarness {
   }
 
   /// Polls one batch and copies it out.
-  func batchBytes() -> [UInt8] {
+  func batchBytes(now: Instant? = nil) -> [UInt8] {
+    let now = now ?? self.now
     tunnel.pollFrames(into: batch, now: now)
     var bytes: [UInt8] = []
     for i in 0..<batch.pieceCount { bytes += batch.piece(i) }
