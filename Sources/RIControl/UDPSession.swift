@@ -29,6 +29,8 @@ public struct UDPSession {
   var listedAt: Instant
   var source = SlotID.none
   var hash: UInt32 = 0
+  /// Whether its place is one of those that the shards share.
+  var isShared = false
   /// Places among all sessions and among those of its source.
   var all = SessionLink()
   var own = SessionLink()

@@ -4,16 +4,49 @@
 import RIBase
 import RITunnel
 
+/// The sessions that a shard may have.
+public struct SessionShare: Sendable {
+  /// The most that it may have.
+  public let capacity: Int
+  /// So many are its own; beyond them it needs a place of `shared`.
+  let reserved: Int
+  let shared: SharedQuota?
+
+  /// All sessions for one shard.
+  public init(alone capacity: Int) {
+    precondition(capacity > 0)
+    self.capacity = capacity
+    reserved = capacity
+    shared = nil
+  }
+
+  private init(reserved: Int, shared: SharedQuota) {
+    capacity = max(1, reserved + shared.count)
+    self.reserved = reserved
+    self.shared = shared
+  }
+
+  /// The shares of several shards that have `capacity` together. A part is reserved for each, so
+  /// that a flood on one shard leaves room on the others.
+  public static func split(_ capacity: Int, shards: Int) -> SessionShare {
+    guard shards > 1 else { return SessionShare(alone: capacity) }
+    let reserved = capacity / Limits.udpSessionsReservedDivisor / shards
+    return SessionShare(
+      reserved: reserved, shared: SharedQuota(count: capacity - reserved * shards))
+  }
+}
+
 /// A table of sessions, with the order in which they go.
 ///
 /// Who has to go when there is no room: a source (an IPv4 address, or an IPv6 /64) with more than
 /// its share loses its own; else whoever was never answered, since a forged address never is; else
-/// the longest idle of all. So a flood from one source costs only that source its sessions.
+/// the longest idle of all. A source that has a session never costs another a live one. So a flood
+/// from one source costs only that source its sessions.
 ///
 /// Cost: O(1) a datagram and a session; no allocation for a datagram. Not safe for use by two
 /// threads.
 public final class UDPSessions {
-  public let capacity: Int
+  public let share: SessionShare
   public let perSourceMax: Int
   public let idleTimeout: Interval
 
@@ -23,19 +56,25 @@ public final class UDPSessions {
   @exclusivity(unchecked) private var index: SessionIndex
   @exclusivity(unchecked) private var unanswered = SessionList(isOwn: false)
   @exclusivity(unchecked) private var answered = SessionList(isOwn: false)
+  /// The last datagram of any session.
+  @exclusivity(unchecked) public private(set) var lastActive = Instant(nanoseconds: 0)
 
-  /// At most `capacity` sessions, a part of it for each source; `seed` spreads the clients' choice of
+  /// At most `share` sessions, a part of it for each source; `seed` spreads the clients' choice of
   /// addresses in the table.
   public init(
-    capacity: Int, perSourceMax: Int? = nil, idleTimeout: Interval, seed: UInt64
+    share: SessionShare, perSourceMax: Int? = nil, idleTimeout: Interval, seed: UInt64
   ) {
-    precondition(capacity > 0)
-    self.capacity = capacity
-    self.perSourceMax = perSourceMax ?? max(1, capacity / Limits.udpSessionsPerSourceDivisor)
+    self.share = share
+    self.perSourceMax =
+      perSourceMax ?? max(1, share.capacity / Limits.udpSessionsPerSourceDivisor)
     self.idleTimeout = idleTimeout
-    sessions = Slab(capacity: capacity)
-    sources = Slab(capacity: capacity)
+    sessions = Slab(capacity: share.capacity)
+    sources = Slab(capacity: share.capacity)
     index = SessionIndex(seed: seed)
+  }
+
+  deinit {
+    for id in sessions.ids where sessions[id].isShared { share.shared?.giveBack() }
   }
 
   public var count: Int { sessions.count }
@@ -60,48 +99,65 @@ public final class UDPSessions {
     }
   }
 
+  private var isFull: Bool {
+    if sessions.count >= share.capacity { return true }
+    return sessions.count >= share.reserved && share.shared?.isSpent == true
+  }
+
   /// The session that has to go before one of this client can be opened; nil while there is room.
-  public func victim(for client: SocketAddress) -> SlotID? {
+  public func victim(for client: SocketAddress, now: Instant) -> SlotID? {
     let source = sourceByAddress[client.ip.source].map { sources[$0] }
     let held = source?.count ?? 0
     if held >= perSourceMax { return source?.firstToGo }
-    guard sessions.count >= capacity else { return nil }
-    if held > capacity / (sources.count + 1) { return source?.firstToGo }
-    return unanswered.first != .none ? unanswered.first : answered.first
+    guard isFull, sessions.count > 0 else { return nil }
+    let first = unanswered.first != .none ? unanswered.first : answered.first
+    let isLive = now - sessions[first].lastActive < Limits.udpSessionLiveFor
+    // More than it would have if all had the same, or the price would be a live session.
+    if held > sessions.count / (sources.count + 1) || (held > 0 && isLive) {
+      return source?.firstToGo
+    }
+    return first
   }
 
-  /// Opens a session. There must be room: see `victim`.
-  public func open(_ session: UDPSession) -> SlotID {
-    guard let id = sessions.insert(session) else { preconditionFailure("no room for a session") }
-    let address = session.client.ip.source
-    let source: SlotID
-    if let known = sourceByAddress[address] {
-      source = known
-    } else {
-      guard let new = sources.insert(SessionSource(address: address)) else {
-        preconditionFailure("more sources than sessions")
-      }
-      sourceByAddress[address] = new
-      source = new
+  /// Opens a session, to be found by its client if it has a listener. Nil when there is no room: see
+  /// `victim`. (Another shard may have taken the place that was free then.)
+  public func open(_ session: UDPSession) -> SlotID? {
+    let isShared = sessions.count >= share.reserved
+    guard sessions.count < share.capacity, !isShared || share.shared?.take() == true else {
+      return nil
     }
+    guard let id = sessions.insert(session), let source = source(of: session.client.ip.source)
+    else { preconditionFailure("as many places as there are slots") }
+    sessions[id].isShared = isShared
     sessions[id].source = source
-    sessions[id].hash = index.hash(session.client, session.listener)
     sources[source].count += 1
-    index.insert(id, hash: sessions[id].hash)
+    if session.listener != .none {
+      sessions[id].hash = index.hash(session.client, session.listener)
+      index.insert(id, hash: sessions[id].hash)
+    }
     list(id)
+    lastActive = max(lastActive, session.lastActive)
     return id
+  }
+
+  private func source(of address: IPAddress) -> SlotID? {
+    if let known = sourceByAddress[address] { return known }
+    let new = sources.insert(SessionSource(address: address))
+    sourceByAddress[address] = new
+    return new
   }
 
   public func close(_ id: SlotID) {
     guard sessions.contains(id) else { return }
     unlist(id)
-    index.remove(id, hash: sessions[id].hash)
-    let source = sessions[id].source
-    sources[source].count -= 1
-    if sources[source].count == 0 {
-      sourceByAddress[sources[source].address] = nil
-      sources.remove(source)
+    let session = sessions[id]
+    if session.listener != .none { index.remove(id, hash: session.hash) }
+    sources[session.source].count -= 1
+    if sources[session.source].count == 0 {
+      sourceByAddress[sources[session.source].address] = nil
+      sources.remove(session.source)
     }
+    if session.isShared { share.shared?.giveBack() }
     sessions.remove(id)
   }
 
@@ -110,8 +166,9 @@ public final class UDPSessions {
   /// A datagram of the client.
   public func touch(_ id: SlotID, now: Instant) {
     sessions[id].lastActive = now
+    lastActive = now
     // The lists are kept by the second: a busy session is not moved for each datagram.
-    if now - sessions[id].listedAt >= Limits.udpSessionListInterval { renew(id, now) }
+    if now - sessions[id].listedAt >= Limits.udpSessionListInterval { relist(id, now) }
   }
 
   /// A datagram for the client.
@@ -120,20 +177,16 @@ public final class UDPSessions {
     unlist(id)
     sessions[id].isAnswered = true
     sessions[id].lastActive = now
+    lastActive = now
     sessions[id].listedAt = now
     list(id)
   }
 
-  /// A session that was idle for `idleTimeout`, to be closed; ask again until nil.
+  /// A session that was idle for `idleTimeout`, to be closed; ask again until nil. The lists are
+  /// kept by the second, so it may be told a second late, and never early.
   public func pollIdle(now: Instant) -> SlotID? {
     for first in [unanswered.first, answered.first] where first != .none {
-      var id = first
-      // What was active since it was listed goes to the end first.
-      while id != .none, sessions[id].listedAt + idleTimeout <= now {
-        if sessions[id].lastActive + idleTimeout <= now { return id }
-        renew(id, sessions[id].lastActive)
-        id = sessions[first].isAnswered ? answered.first : unanswered.first
-      }
+      if sessions[first].lastActive + idleTimeout <= now { return first }
     }
     return nil
   }
@@ -142,15 +195,15 @@ public final class UDPSessions {
   public var nextDeadline: Instant? {
     var deadline: Instant?
     for id in [unanswered.first, answered.first] where id != .none {
-      let idle = sessions[id].listedAt + idleTimeout
+      let idle = sessions[id].lastActive + idleTimeout
       deadline = min(deadline ?? idle, idle)
     }
     return deadline
   }
 
-  private func renew(_ id: SlotID, _ listedAt: Instant) {
+  private func relist(_ id: SlotID, _ now: Instant) {
     unlist(id)
-    sessions[id].listedAt = listedAt
+    sessions[id].listedAt = now
     list(id)
   }
 
@@ -185,80 +238,4 @@ private struct SessionSource {
   var answered = SessionList(isOwn: true)
 
   var firstToGo: SlotID { unanswered.first != .none ? unanswered.first : answered.first }
-}
-
-/// Sessions by client and listener: an open-addressing hash table with linear probing, like
-/// `StreamTable`. Clients choose their addresses, so the hash is made of a seed.
-private struct SessionIndex {
-  private struct Entry {
-    var hash: UInt32 = 0
-    var id = SlotID.none
-  }
-
-  private var entries = Array(repeating: Entry(), count: 16)
-  private var count = 0
-  private let seed: UInt64
-
-  init(seed: UInt64) { self.seed = seed }
-
-  private var mask: Int { entries.count - 1 }
-
-  /// Two rounds of multiply and fold (as in wyhash) over address, port and listener.
-  func hash(_ client: SocketAddress, _ listener: SlotID) -> UInt32 {
-    var h = fold(client.ip.high ^ seed, client.ip.low ^ 0x9E37_79B9_7F4A_7C15)
-    let rest = UInt64(client.port) << 32 | UInt64(listener.index)
-    h = fold(h ^ rest, UInt64(client.scope) ^ 0xD6E8_FEB8_6659_FD93 ^ seed)
-    return UInt32(truncatingIfNeeded: h ^ (h >> 32))
-  }
-
-  private func fold(_ a: UInt64, _ b: UInt64) -> UInt64 {
-    let product = (a | 1).multipliedFullWidth(by: b | 1)
-    return product.high ^ product.low
-  }
-
-  func find(hash: UInt32, _ isWanted: (SlotID) -> Bool) -> SlotID? {
-    var i = Int(hash) & mask
-    while entries[i].id != .none {
-      if entries[i].hash == hash, isWanted(entries[i].id) { return entries[i].id }
-      i = (i + 1) & mask
-    }
-    return nil
-  }
-
-  mutating func insert(_ id: SlotID, hash: UInt32) {
-    if 4 * (count + 1) > 3 * entries.count { grow() }
-    place(Entry(hash: hash, id: id))
-    count += 1
-  }
-
-  /// The session is in the table. What had to step over it moves up, so that no mark is left.
-  mutating func remove(_ id: SlotID, hash: UInt32) {
-    var hole = Int(hash) & mask
-    while entries[hole].id != id {
-      precondition(entries[hole].id != .none, "a session that is not in the table")
-      hole = (hole + 1) & mask
-    }
-    var i = (hole + 1) & mask
-    while entries[i].id != .none {
-      if (i - Int(entries[i].hash)) & mask >= (i - hole) & mask {
-        entries[hole] = entries[i]
-        hole = i
-      }
-      i = (i + 1) & mask
-    }
-    entries[hole] = Entry()
-    count -= 1
-  }
-
-  private mutating func place(_ entry: Entry) {
-    var i = Int(entry.hash) & mask
-    while entries[i].id != .none { i = (i + 1) & mask }
-    entries[i] = entry
-  }
-
-  private mutating func grow() {
-    let old = entries
-    entries = Array(repeating: Entry(), count: 2 * old.count)
-    for entry in old where entry.id != .none { place(entry) }
-  }
 }

@@ -23,7 +23,7 @@ struct DatagramRun {
 
 /// What a tick collects.
 struct DatagramOutbox {
-  /// udp(7): UDP_MAX_SEGMENTS of older kernels.
+  /// UDP_MAX_SEGMENTS of the kernels that have it least.
   static let segmentsMax = 64
 
   private(set) var runs: [DatagramRun] = []
@@ -34,11 +34,12 @@ struct DatagramOutbox {
 
   var isEmpty: Bool { runs.isEmpty }
 
-  /// Copies a datagram in, `header` and `payload` joined. False when there is no buffer for it.
+  /// Copies a datagram in, `header` and `payload` joined: `Limits.udpPayloadBytesMax` at most. Runs
+  /// are made of datagrams up to `segmentBytesMax`. False when there is no buffer for it.
   mutating func append(
     _ header: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer, of session: SlotID,
     on socket: Socket, to destination: SocketAddress?, from source: IPAddress?,
-    joins: Bool, store: BufferStore
+    segmentBytesMax: Int, store: BufferStore
   ) -> Bool {
     let count = header.count + payload.count
     guard let at = place(count, store) else { return false }
@@ -47,7 +48,7 @@ struct DatagramOutbox {
     bytes.copyMemory(from: header)
     UnsafeMutableRawBufferPointer(rebasing: bytes[header.count...]).copyMemory(from: payload)
     used += count
-    if joins, extendsLastRun(slice, session, socket) {
+    if extendsLastRun(slice, session, socket, segmentBytesMax) {
       runs[runs.count - 1].bytes.count += slice.count
       runs[runs.count - 1].count += 1
       isLastRunFull = count < runs[runs.count - 1].segmentBytes
@@ -75,17 +76,19 @@ struct DatagramOutbox {
     return buffer.map { ($0, 0) }
   }
 
-  private func extendsLastRun(_ slice: Slice, _ session: SlotID, _ socket: Socket) -> Bool {
+  private func extendsLastRun(
+    _ slice: Slice, _ session: SlotID, _ socket: Socket, _ segmentBytesMax: Int
+  ) -> Bool {
     guard let last = runs.last, !isLastRunFull, last.session == session, last.socket == socket,
       last.bytes.buffer == slice.buffer, last.bytes.offset + last.bytes.count == slice.offset,
-      slice.count > 0, Int(slice.count) <= last.segmentBytes, last.count < Self.segmentsMax
+      slice.count > 0, Int(slice.count) <= last.segmentBytes, last.count < Self.segmentsMax,
+      last.segmentBytes <= segmentBytesMax
     else { return false }
     return Int(last.bytes.count + slice.count) <= Limits.udpPayloadBytesMax
   }
 
   /// Hands the runs over and starts anew. Their references are the caller's.
   mutating func takeAll(_ store: BufferStore, _ body: (DatagramRun) -> Void) {
-    guard !runs.isEmpty else { return }
     for run in runs { body(run) }
     runs.removeAll(keepingCapacity: true)
     if let buffer { store.release(buffer) }

@@ -82,6 +82,7 @@ public struct ShardCounters: Sendable {
   public var sessionsClosed: UInt64 = 0
   /// Closed before their time, for want of room.
   public var sessionsEvicted: UInt64 = 0
+  /// By the hub: a bad header, a foreign port, no room, no target.
   public var sessionsRefused: UInt64 = 0
   /// Datagrams that clients' and targets' sockets took.
   public var datagramsDelivered: UInt64 = 0
@@ -101,6 +102,8 @@ public struct DatagramDrops: Equatable, Sendable {
   public var noTarget: UInt64 = 0
   /// The queue of the session or the tunnel was full.
   public var queueFull: UInt64 = 0
+  /// They waited for a tunnel whose peer took nothing, while others had no buffers.
+  public var stuck: UInt64 = 0
   public var noBuffer: UInt64 = 0
   /// The socket took no more.
   public var socketFull: UInt64 = 0
@@ -114,7 +117,8 @@ public struct DatagramDrops: Equatable, Sendable {
   public init() {}
 
   public var total: UInt64 {
-    noTunnel + noSession + noTarget + queueFull + noBuffer + socketFull + tooLong + refused + failed
+    noTunnel + noSession + noTarget + queueFull + stuck + noBuffer + socketFull + tooLong + refused
+      + failed
   }
 }
 
@@ -124,6 +128,8 @@ public struct ShardStatus: Sendable {
   public var links: Int
   public var tunnelsReady: Int
   public var connections: Int
+  /// UDP sessions.
+  public var sessions: Int
   public var listeners: Int
   public var stashBuffersInUse: Int
   public var sliceNodesInUse: Int

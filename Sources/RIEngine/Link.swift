@@ -63,10 +63,11 @@ final class Link {
 }
 
 extension Link {
-  /// Whether nothing of a stream is left here: neither itself nor a frame on its way.
+  /// Whether nothing of a stream is left here, neither itself nor a frame on its way; sessions do
+  /// not count.
   var isQuiet: Bool {
     guard let tunnel else { return true }
-    return tunnel.streamsHeld == 0 && !tunnel.hasOutput && !sending
+    return tunnel.streamsHeld == tunnel.sessionsHeld && !tunnel.hasOutput && !sending
   }
 }
 

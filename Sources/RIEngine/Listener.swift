@@ -38,8 +38,8 @@ extension Shard {
   /// Opens a UDP port for clients.
   func openDatagramListener(on address: SocketAddress) throws(RingError) -> SlotID {
     let socket = try ring.bindDatagram(to: address, reusePort: false)
-    ring.set(.receiveBufferBytes(Limits.datagramSocketBytes), on: socket)
-    ring.set(.sendBufferBytes(Limits.datagramSocketBytes), on: socket)
+    ring.set(.receiveBufferBytes(Limits.datagramPortBufferBytes), on: socket)
+    ring.set(.sendBufferBytes(Limits.datagramPortBufferBytes), on: socket)
     let bound = ring.localAddress(of: socket) ?? address
     guard
       let id = listeners.insert(Listener(socket: socket, address: bound, purpose: .datagrams))
@@ -71,7 +71,11 @@ extension Shard {
   func closeListener(_ id: SlotID) {
     guard listeners.contains(id), !listeners[id].isClosing else { return }
     listeners[id].isClosing = true
-    if listeners[id].purpose == .datagrams { endSessions(tellsPeer: true) { $0.listener == id } }
+    if listeners[id].purpose == .datagrams {
+      // What was collected for its socket leaves first: the descriptor may be another's soon.
+      flushDatagrams()
+      endSessions(tellsPeer: true) { $0.listener == id }
+    }
     ring.close(
       listeners[id].socket, mode: .graceful, token: OperationToken(.listenerClose, id).token)
   }

@@ -42,9 +42,13 @@ public final class Shard {
   @exclusivity(unchecked) var outbox = DatagramOutbox()
   /// Datagrams that the ring is sending.
   let pendingDatagrams: Slab<DatagramRun>
-  /// Whether the kernel cuts segments for us (UDP_SEGMENT).
-  var sendsSegments = true
+  /// Runs are made of datagrams up to this, for the kernel to cut (UDP_SEGMENT); 0: of none.
+  @exclusivity(unchecked) var segmentBytesMax = Limits.udpPayloadBytesMax
+  /// When links that were stuck last lost their datagrams.
+  var stuckDroppedAt = Instant(nanoseconds: 0)
   var sessionTimer: TimerID?
+  /// A drain waits for sessions to rest.
+  var restTimer: TimerID?
   let batch: PlaintextBatch
   let budget: MemoryBudget
   let timers: TimerWheel
@@ -89,6 +93,13 @@ public final class Shard {
       case .edge(let edge): edge.settings
       }
     }
+
+    var sessionShare: SessionShare {
+      switch self {
+      case .hub(let hub): hub.sessionShare
+      case .edge(let edge): SessionShare(alone: edge.settings.udpSessionsMax)
+      }
+    }
   }
 
   /// A shard on `ring`, whose store must have `ShardPool`'s shapes.
@@ -108,7 +119,7 @@ public final class Shard {
     refusals = Slab(capacity: Limits.connectionsMax)
     let settings = role.settings
     sessions = UDPSessions(
-      capacity: settings.udpSessionsMax, idleTimeout: .seconds(Int64(settings.udpIdleSeconds)),
+      share: role.sessionShare, idleTimeout: .seconds(Int64(settings.udpIdleSeconds)),
       seed: ring.random())
     pendingDatagrams = Slab(capacity: Limits.datagramsPendingMax)
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)

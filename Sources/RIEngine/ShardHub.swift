@@ -21,15 +21,19 @@ final class HubState {
   var untried: [SlotID: ArraySlice<SocketAddress>] = [:]
   /// Connections that wait for a name, by a slot that names the look-up.
   let lookups: Slab<TargetLookup>
-  /// First datagrams of sessions whose target's address is not known yet.
+  /// First datagrams of sessions whose target's address is not known yet, and their number.
   var heldDatagrams: [SlotID: SliceQueue] = [:]
+  var heldCount = 0
+  /// The UDP sessions that this shard may have.
+  let sessionShare: SessionShare
 
   /// `tunnelAddresses`: where this shard listens for edges. `othersReplace` tells the other shards
-  /// that an edge has authenticated here.
+  /// that an edge has authenticated here. `sessionShare` is for several shards; nil: all sessions.
   init(
     settings: HubSettings, tls: TLSServerContext, tunnelAddresses: [SocketAddress],
-    othersReplace: @escaping (String) -> Void
+    sessionShare: SessionShare? = nil, othersReplace: @escaping (String) -> Void
   ) {
+    self.sessionShare = sessionShare ?? SessionShare(alone: settings.udpSessionsMax)
     self.settings = settings
     self.tls = tls
     self.tunnelAddresses = tunnelAddresses
@@ -229,7 +233,9 @@ extension Shard {
     for id in found.waiting where connections.contains(id) {
       connectTarget(id, addresses[...], hub)
     }
-    targetResolved(found.waitingSessions, addresses, hub)
+    // A session goes by the last address known when the name has none now, or nobody answers.
+    let known = addresses.isEmpty ? hub.resolved[found.host]?.addresses : addresses
+    targetResolved(found.waitingSessions, known ?? [], hub)
   }
 
   /// Tries the first address, and keeps the others for when it fails.

@@ -39,7 +39,7 @@ extension Shard {
     ShardStatus(
       counters: counters, links: links.count,
       tunnelsReady: links.ids.count { links[$0].phase == .ready },
-      connections: connections.count, listeners: listeners.count,
+      connections: connections.count, sessions: sessions.count, listeners: listeners.count,
       stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse)
   }
 
@@ -47,21 +47,33 @@ extension Shard {
     guard case .running = phase else { return }
     phase = .draining(deadline: now + limit)
     schedule(.drain, at: now + limit)
-    for id in listeners.ids { closeListener(id) }
+    // UDP ports stay for the sessions that there are.
+    for id in listeners.ids where listeners[id].purpose != .datagrams { closeListener(id) }
   }
 
-  /// A draining shard leaves when its last stream is gone and its last frame sent, and ends when
-  /// its peers have closed: closing before they do could cost the bytes that are still under way (a
-  /// socket that is closed with bytes unread resets its connection).
+  /// A draining shard leaves when its last stream is gone, its UDP sessions are at rest and its last
+  /// frame is sent, and ends when its peers have closed: closing before they do could cost the bytes
+  /// that are still under way (a socket that is closed with bytes unread resets its connection).
   func finishDrainIfDone() {
-    if case .draining(let deadline) = phase, connections.count == 0,
-      links.ids.allSatisfy({ links[$0].isQuiet })
-    {
+    if case .draining(let deadline) = phase, connections.count == 0 {
+      guard awaitSessionsRest() else { return }
+      if sessions.count > 0 {
+        endSessions(tellsPeer: true) { _ in true }
+        flushLinks()
+      }
+      guard links.ids.allSatisfy({ links[$0].isQuiet }) else { return }
       phase = .leaving
       schedule(.drain, at: min(deadline, now + Limits.goodbyeTimeout))
       for id in links.ids { leave(id) }
       flushLinks()
     }
     if case .leaving = phase, links.count == 0 { phase = .stopped }
+  }
+
+  /// Whether no UDP session is live; else looks again when none may be.
+  private func awaitSessionsRest() -> Bool {
+    guard let rest = sessionsRestAt else { return true }
+    if restTimer == nil { restTimer = schedule(.rest, at: rest) }
+    return false
   }
 }

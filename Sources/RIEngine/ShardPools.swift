@@ -42,9 +42,9 @@ enum ShardPool {
       BufferPoolShape(count: Limits.tunnelsMax, bytes: 17 * 1024),
       BufferPoolShape(
         count: max(64, memoryBudgetBytes / stashBufferBytes), bytes: stashBufferBytes),
-      BufferPoolShape(count: 256, bytes: 65 * 1024, lentMax: 128),
+      BufferPoolShape(count: 512, bytes: 65 * 1024, lentMax: 128),
       BufferPoolShape(count: 64, bytes: 128 * 1024),
-      BufferPoolShape(count: 4096, bytes: 2 * 1024),
+      BufferPoolShape(count: 8192, bytes: Limits.smallDatagramBytes),
     ]
   }
 }

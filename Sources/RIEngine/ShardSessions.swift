@@ -1,4 +1,4 @@
-// UDP sessions at both ends: opened, ended, and their datagrams on their way.
+// UDP sessions at both ends: opened, ended, and their datagrams on their way into the tunnel.
 //
 //   client ─▶ listener ─▶ session ─▶ tunnel ═▶ session ─▶ outbox ─▶ target's socket      (edge | hub)
 //   client ◀─ outbox ◀─── session ◀─ tunnel ◀═ session ◀─ target's socket
@@ -18,6 +18,8 @@ extension Shard {
     let session = sessions[id]
     guard links.contains(session.link), let tunnel = links[session.link].tunnel else { return }
     let mustWait = links[session.link].sending
+    let bytesMax =
+      mustWait ? links[session.link].backlog.limitBytes : Limits.datagramBytesQueuedMax
     var rest = datagram.payload
     repeat {
       let piece = rest.removePrefix(min(max(datagram.segmentBytes, 1), Int(rest.count)))
@@ -25,7 +27,9 @@ extension Shard {
         counters.drops.noBuffer += 1
         continue
       }
-      if !tunnel.sendDatagram(owned, on: session.stream) { counters.drops.queueFull += 1 }
+      if !tunnel.sendDatagram(owned, on: session.stream, queueBytesMax: bytesMax) {
+        counters.drops.queueFull += 1
+      }
     } while rest.count > 0
     markDirty(session.link)
   }
@@ -37,12 +41,33 @@ extension Shard {
 
   /// A small datagram in a small buffer; a larger one as it is; nil without a buffer.
   private func copied(_ slice: Slice) -> Slice? {
+    guard Int(slice.count) <= Limits.smallDatagramBytes else { return retained(slice) }
+    return smallCopy(of: store.bytes(slice))
+  }
+
+  /// A copy of at most `Limits.smallDatagramBytes`, or nil when all buffers for it are taken and no
+  /// stuck link had any to give up.
+  func smallCopy(of bytes: UnsafeRawBufferPointer) -> Slice? {
     let pool = store[ShardPool.datagramQueue]
-    guard Int(slice.count) <= pool.shape.bytes else { return retained(slice) }
-    guard let buffer = pool.take() else { return nil }
-    let copy = Slice(buffer: buffer, offset: 0, count: Int(slice.count))
-    store.mutableBytes(copy).copyMemory(from: store.bytes(slice))
+    guard let buffer = pool.take() ?? (dropStuckDatagrams() ? pool.take() : nil) else { return nil }
+    let copy = Slice(buffer: buffer, offset: 0, count: bytes.count)
+    store.mutableBytes(copy).copyMemory(from: bytes)
     return copy
+  }
+
+  /// Drops what links whose peer takes nothing have queued, so that others get buffers. True when
+  /// there was any. Looks once a tick at most.
+  func dropStuckDatagrams() -> Bool {
+    guard stuckDroppedAt != now else { return false }
+    stuckDroppedAt = now
+    var dropped = 0
+    for index in 0..<links.slotsEverUsed {
+      guard let id = links.id(at: index), links[id].sending, links[id].backlog.isStuck(now: now)
+      else { continue }
+      dropped += links[id].tunnel?.dropDatagrams() ?? 0
+    }
+    counters.drops.stuck += UInt64(dropped)
+    return dropped > 0
   }
 
   // MARK: Out of the tunnel
@@ -54,13 +79,7 @@ extension Shard {
     switch role {
     case .edge:
       sessions.answer(id, now: now)
-      let session = sessions[id]
-      guard listeners.contains(session.listener), !listeners[session.listener].isClosing else {
-        return
-      }
-      post(
-        UnsafeRawBufferPointer(start: nil, count: 0), tunnel.payload, of: id,
-        on: listeners[session.listener].socket, to: session.client, from: session.destination.ip)
+      sendToClient(tunnel.payload, of: id)
     case .hub(let hub):
       sessions.touch(id, now: now)
       if sessions[id].socket < 0 {
@@ -76,53 +95,6 @@ extension Shard {
     if sessions.contains(id) { endSession(id, tellsPeer: false) }
   }
 
-  /// Puts a datagram into the outbox.
-  func post(
-    _ header: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer, of id: SlotID,
-    on socket: Socket, to destination: SocketAddress?, from source: IPAddress?
-  ) {
-    guard header.count + payload.count <= Limits.udpPayloadBytesMax else {
-      counters.drops.tooLong += 1
-      return
-    }
-    let isTaken = outbox.append(
-      header, payload, of: id, on: socket, to: destination, from: source,
-      joins: sendsSegments, store: store)
-    if !isTaken { counters.drops.noBuffer += 1 }
-  }
-
-  /// Sends what the tick has collected.
-  func flushDatagrams() {
-    outbox.takeAll(store) { run in
-      guard let slot = pendingDatagrams.insert(run) else {
-        counters.drops.queueFull += UInt64(run.count)
-        store.release(run.bytes)
-        return
-      }
-      ring.sendDatagram(
-        run.bytes, segmentBytes: run.count > 1 ? run.segmentBytes : 0, on: run.socket,
-        to: run.destination, from: run.source,
-        token: OperationToken(.datagramSend, slot).token)
-    }
-  }
-
-  func datagramSent(_ slot: SlotID, _ completion: Completion) {
-    guard let run = pendingDatagrams.remove(slot) else { return }
-    store.release(run.bytes)
-    switch completion.result {
-    case 0...: counters.datagramsDelivered += UInt64(run.count)
-    case -ErrorNumber.connectionRefused:
-      counters.drops.refused += UInt64(run.count)
-      if sessions.contains(run.session) { endSession(run.session, tellsPeer: true) }
-    case -ErrorNumber.wouldBlock, -ErrorNumber.noBuffers:
-      counters.drops.socketFull += UInt64(run.count)
-    default:
-      counters.drops.failed += UInt64(run.count)
-      // A device that cannot cut segments says EIO, a path too narrow for one EINVAL (udp(7)).
-      if run.count > 1 { sendsSegments = false }
-    }
-  }
-
   // MARK: The end
 
   /// Ends a session. The peer is told unless it was the one to end it.
@@ -132,12 +104,18 @@ extension Shard {
       tunnel.reset(session.stream)
       markDirty(session.link)
     }
-    if case .hub(let hub) = role, var held = hub.heldDatagrams.removeValue(forKey: id) {
-      store.removeAll(from: &held)
+    if case .hub(let hub) = role { releaseHeld(of: id, hub) }
+    if session.socket >= 0 {
+      // What was collected for its socket leaves first: the descriptor may be another's soon.
+      flushDatagrams()
+      discard(Socket(descriptor: session.socket), .graceful)
     }
-    if session.socket >= 0 { discard(Socket(descriptor: session.socket), .graceful) }
     sessions.close(id)
     counters.sessionsClosed += 1
+    if sessions.count == 0, let timer = sessionTimer {
+      timers.cancel(timer)
+      sessionTimer = nil
+    }
   }
 
   /// Ends all sessions that something is over for.
@@ -150,19 +128,19 @@ extension Shard {
     }
   }
 
-  /// Makes room for a session of this client.
-  func evictSession(for client: SocketAddress) {
-    guard let victim = sessions.victim(for: client) else { return }
-    counters.sessionsEvicted += 1
-    endSession(victim, tellsPeer: true)
-  }
-
-  func sessionOpened(_ id: SlotID) {
+  /// Enters a session into the table, if need be in place of another; nil when there is no room.
+  func admit(_ session: UDPSession) -> SlotID? {
+    if let victim = sessions.victim(for: session.client, now: now) {
+      counters.sessionsEvicted += 1
+      endSession(victim, tellsPeer: true)
+    }
+    guard let id = sessions.open(session) else { return nil }
     counters.sessionsOpened += 1
     scheduleSessions()
+    return id
   }
 
-  /// There is one timer for all sessions: the one that will be idle first.
+  /// There is one timer for all sessions: for the one that will be idle first.
   private func scheduleSessions() {
     guard sessionTimer == nil, let deadline = sessions.nextDeadline else { return }
     sessionTimer = schedule(.sessions, at: max(deadline, now + Limits.sessionSweepInterval))
@@ -176,5 +154,13 @@ extension Shard {
       endSession(id, tellsPeer: true)
     }
     scheduleSessions()
+  }
+
+  /// When no session will count as live any more, if none has traffic until then; nil when none is.
+  /// A drain waits for live ones only: a client that has asked its question says nothing more.
+  var sessionsRestAt: Instant? {
+    guard sessions.count > 0 else { return nil }
+    let rest = sessions.lastActive + Limits.udpSessionLiveFor
+    return rest > now ? rest : nil
   }
 }

@@ -1,4 +1,4 @@
-// UDP at the edge: what clients send to the assigned ports.
+// UDP at the edge: what clients send to the assigned ports, and what they are answered.
 
 import RIBase
 import RIControl
@@ -14,7 +14,9 @@ extension Shard {
       return
     }
     if let slice = completion.slice {
-      if let datagram = ring.datagram(in: completion, of: listeners[listener].socket) {
+      if listeners[listener].isClosing {
+        // Its sessions have ended.
+      } else if let datagram = ring.datagram(in: completion, of: listeners[listener].socket) {
         forward(datagram, from: listener)
       } else {
         counters.drops.tooLong += 1
@@ -43,11 +45,11 @@ extension Shard {
       return queue(datagram, of: id)
     }
     guard let link = edge.tunnel, let tunnel = links[link].tunnel, case .running = phase else {
-      counters.drops.noTunnel += 1
+      counters.drops.noTunnel += datagram.count
       return
     }
     guard let id = openSession(datagram, listener, link, tunnel) else {
-      counters.drops.noSession += 1
+      counters.drops.noSession += datagram.count
       return
     }
     queue(datagram, of: id)
@@ -56,7 +58,6 @@ extension Shard {
   private func openSession(
     _ datagram: Datagram, _ listener: SlotID, _ link: SlotID, _ tunnel: FramedTunnel
   ) -> SlotID? {
-    evictSession(for: datagram.source)
     let address = listeners[listener].address
     let destination = SocketAddress(datagram.local ?? address.ip, address.port)
     let header = ProxyHeader(source: datagram.source, destination: destination)
@@ -71,9 +72,30 @@ extension Shard {
     var session = UDPSession(
       link: link, stream: stream, client: datagram.source, destination: destination, now: now)
     session.listener = listener
-    let id = sessions.open(session)
+    guard let id = admit(session) else {
+      tunnel.reset(stream)
+      markDirty(link)
+      return nil
+    }
     tunnel.accept(stream, owner: id)
-    sessionOpened(id)
     return id
+  }
+
+  /// Answers a client from the address that it spoke to.
+  func sendToClient(_ payload: UnsafeRawBufferPointer, of id: SlotID) {
+    let session = sessions[id]
+    guard listeners.contains(session.listener), !listeners[session.listener].isClosing else {
+      return
+    }
+    post(
+      UnsafeRawBufferPointer(start: nil, count: 0), payload, of: id,
+      on: listeners[session.listener].socket, to: session.client, from: session.destination.ip)
+  }
+}
+
+extension Datagram {
+  /// How many the kernel has joined.
+  fileprivate var count: UInt64 {
+    segmentBytes > 0 ? UInt64((Int(payload.count) + segmentBytes - 1) / segmentBytes) : 1
   }
 }

@@ -12,55 +12,56 @@ extension Shard {
     guard case .hub(let hub) = role, let edge = link.edge, case .running = phase,
       case .success(let admission) = admitSession(
         header: tunnel.payload, edge: edge, settings: hub.settings)
-    else {
-      counters.sessionsRefused += 1
-      tunnel.reset(stream)
-      return
-    }
-    evictSession(for: admission.header.source)
+    else { return refuseSession(stream, of: tunnel) }
     var session = UDPSession(
       link: id, stream: stream, client: admission.header.source,
       destination: admission.header.destination, now: now)
     session.proxyHeader = admission.target.proxyHeader
     session.targetPort = admission.target.port
-    let owner = sessions.open(session)
+    guard let owner = admit(session) else { return refuseSession(stream, of: tunnel) }
     tunnel.accept(stream, owner: owner)
-    sessionOpened(owner)
     findTarget(admission.target.host, for: owner, hub)
   }
 
-  /// A name that is known goes by what was last known, also while it is looked up anew.
+  private func refuseSession(_ stream: StreamRef, of tunnel: FramedTunnel) {
+    counters.sessionsRefused += 1
+    tunnel.reset(stream)
+  }
+
   private func findTarget(_ host: String, for id: SlotID, _ hub: HubState) {
     if let literal = IPAddress(parsing: host) {
-      return connectSession(id, to: SocketAddress(literal, sessions[id].targetPort), hub)
-    }
-    let known = hub.resolved[host]
-    if known == nil || known.map({ $0.staleAt <= now }) == true {
-      let isAsked = lookUp(host, hub) { $0.waitingSessions.append(id) }
-      if !isAsked, known == nil { return endSession(id, tellsPeer: true) }
-    }
-    if let address = known?.addresses.first {
-      connectSession(id, to: SocketAddress(address.ip, sessions[id].targetPort), hub)
+      connectSession(id, to: [SocketAddress(literal, 0)], hub)
+    } else if let known = hub.resolved[host], known.staleAt > now {
+      connectSession(id, to: known.addresses, hub)
+    } else if !lookUp(host, hub, { $0.waitingSessions.append(id) }) {
+      connectSession(id, to: [], hub)
     }
   }
 
-  /// Sessions that waited for a name have it, or end. Those that went by an older address stay
-  /// there.
+  /// Sessions that waited for a name have its addresses: without any they end.
   func targetResolved(_ waiting: [SlotID], _ addresses: [SocketAddress], _ hub: HubState) {
     for id in waiting where sessions.contains(id) && sessions[id].socket < 0 {
-      guard let first = addresses.first else {
-        endSession(id, tellsPeer: true)
-        continue
-      }
-      connectSession(id, to: SocketAddress(first.ip, sessions[id].targetPort), hub)
+      connectSession(id, to: addresses, hub)
     }
   }
 
-  private func connectSession(_ id: SlotID, to address: SocketAddress, _ hub: HubState) {
-    guard let socket = try? ring.connectDatagram(to: address) else {
-      return endSession(id, tellsPeer: true)
+  /// Takes the first address that can be had: without a route to its family there is no socket.
+  private func connectSession(_ id: SlotID, to addresses: [SocketAddress], _ hub: HubState) {
+    let port = sessions[id].targetPort
+    for address in addresses {
+      let target = SocketAddress(address.ip, port, scope: address.scope)
+      guard let socket = try? ring.connectDatagram(to: target) else { continue }
+      return sessionConnected(id, socket, hub)
     }
+    counters.drops.noTarget += UInt64(hub.heldDatagrams[id]?.sliceCount ?? 0)
+    counters.sessionsRefused += 1
+    endSession(id, tellsPeer: true)
+  }
+
+  private func sessionConnected(_ id: SlotID, _ socket: Socket, _ hub: HubState) {
     sessions[id].socket = socket.descriptor
+    ring.set(.receiveBufferBytes(Limits.sessionBufferBytes), on: socket)
+    ring.set(.sendBufferBytes(Limits.sessionBufferBytes), on: socket)
     armSession(id)
     if sessions[id].proxyHeader == .first {
       withHeader(of: id) {
@@ -68,6 +69,7 @@ extension Shard {
       }
     }
     guard var held = hub.heldDatagrams.removeValue(forKey: id) else { return }
+    hub.heldCount -= Int(held.sliceCount)
     while let datagram = store.popFirst(from: &held) {
       sendToTarget(store.bytes(datagram), of: id)
       store.release(datagram)
@@ -103,20 +105,25 @@ extension Shard {
     }
   }
 
-  /// Keeps the first datagrams while the target's name is looked up.
+  /// Keeps the first datagrams, small ones, while the target's name is looked up.
   func hold(_ payload: UnsafeRawBufferPointer, for id: SlotID, _ hub: HubState) {
-    let pool = store[ShardPool.datagramQueue]
     var held = hub.heldDatagrams[id] ?? SliceQueue()
-    guard Int(held.sliceCount) < Limits.datagramsHeldMax, payload.count <= pool.shape.bytes,
-      let buffer = pool.take()
+    guard Int(held.sliceCount) < Limits.datagramsHeldPerSession,
+      hub.heldCount < Limits.datagramsHeldMax, payload.count <= Limits.smallDatagramBytes,
+      let slice = smallCopy(of: payload)
     else {
       counters.drops.noTarget += 1
       return
     }
-    let slice = Slice(buffer: buffer, offset: 0, count: payload.count)
-    store.mutableBytes(slice).copyMemory(from: payload)
     store.append(slice, to: &held, joins: false)
     hub.heldDatagrams[id] = held
+    hub.heldCount += 1
+  }
+
+  func releaseHeld(of id: SlotID, _ hub: HubState) {
+    guard hub.heldCount > 0, var held = hub.heldDatagrams.removeValue(forKey: id) else { return }
+    hub.heldCount -= Int(held.sliceCount)
+    store.removeAll(from: &held)
   }
 
   // MARK: From the target
@@ -140,6 +147,8 @@ extension Shard {
     switch completion.result {
     case -ErrorNumber.cancelled: break
     case -ErrorNumber.noBuffers: starvedReceivers.append(OperationToken(.targetDatagram, id))
+    // A narrower path was found: what is sent next is cut to it.
+    case -ErrorNumber.messageTooLong: armSession(id)
     default: endSession(id, tellsPeer: true)
     }
   }

@@ -18,6 +18,8 @@ struct ShardTimer {
     case trim
     /// The first UDP session may have been idle for long enough.
     case sessions
+    /// The UDP sessions of a draining shard may be at rest.
+    case rest
     /// Receives have found no buffer for a while.
     case relief
     case drain
@@ -58,9 +60,11 @@ extension Shard {
     case .dial: dialTimerFired()
     case .accept: if listeners.contains(timer.slot) { armAccept(timer.slot) }
     case .housekeeping: keepHouse()
-    case .trim: trimStash()
+    case .trim: trimPools()
     case .relief: relieveStarvation()
     case .sessions: sessionTimerFired()
+    // The end of the tick looks.
+    case .rest: restTimer = nil
     case .drain: phase = .stopped
     }
   }
@@ -68,7 +72,9 @@ extension Shard {
   /// Gives memory back that nobody uses any more, and tries failed listeners again.
   private func keepHouse() {
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
-    if !isTrimming { trimStash() }
+    if !isTrimming { trimPools() }
+    // A path that was too narrow for long runs of datagrams may be another now.
+    if segmentBytesMax > 0 { segmentBytesMax = Limits.udpPayloadBytesMax }
     if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
   }
 }

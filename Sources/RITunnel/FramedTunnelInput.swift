@@ -83,7 +83,9 @@ extension FramedTunnel {
 
   private func receiveOpen(_ id: UInt32, _ now: Instant) -> TunnelEvent? {
     guard table.find(id) == nil else { return fail(.malformed(.duplicateOpen(stream: id))) }
-    if let slot = insert(id, .stream, owner: .none, now: now) { return .opened(StreamRef(slot: slot)) }
+    if let slot = insert(id, .stream, owner: .none, now: now) {
+      return .opened(StreamRef(slot: slot))
+    }
     counters.streamsRefused &+= 1
     return withResetPayload { reset in
       controlQueue.append(.closeBack, stream: id, payload: reset) ? nil : fail(.refusalsUnread)
@@ -176,7 +178,7 @@ extension FramedTunnel {
   func forget(_ slot: SlotID) {
     controlStreams.remove(slot, in: streams)
     table.remove(streams[slot].id)
-    streams.remove(slot)
+    free(slot)
   }
 
   private func pollStreamEvent() -> TunnelEvent? {
@@ -202,7 +204,7 @@ extension FramedTunnel {
   /// Frees the slot of the stream whose last event was told.
   private func bury() {
     guard departed != .none else { return }
-    streams.remove(departed)
+    if streams.contains(departed) { free(departed) }
     departed = .none
   }
 

@@ -13,7 +13,8 @@ extension FramedTunnel {
 
   /// Writes whole frames until nothing is ready or the next does not fit; returns the bytes
   /// written. `hasOutput` afterwards means that the batch is full. An empty batch always takes
-  /// something; its capacity is at least that of the largest OPEN, 116 bytes.
+  /// something; its capacity is at least that of the largest OPEN, 116 bytes, and where there are
+  /// sessions that of the largest datagram's frame.
   @discardableResult
   public func pollFrames(into batch: PlaintextBatch, now: Instant) -> Int {
     precondition(batch.capacity >= FrameHeader.byteCount + Limits.openPayloadBytesMax)
