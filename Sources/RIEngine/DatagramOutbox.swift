@@ -87,10 +87,15 @@ struct DatagramOutbox {
     return Int(last.bytes.count + slice.count) <= Limits.udpPayloadBytesMax
   }
 
-  /// Hands the runs over and starts anew. Their references are the caller's.
-  mutating func takeAll(_ store: BufferStore, _ body: (DatagramRun) -> Void) {
+  /// Hands the runs over. Their references are the caller's. What comes next goes on in the same
+  /// buffer.
+  mutating func takeRuns(_ body: (DatagramRun) -> Void) {
     for run in runs { body(run) }
     runs.removeAll(keepingCapacity: true)
+  }
+
+  /// Gives the buffer up that has been begun: the tick is over.
+  mutating func rest(_ store: BufferStore) {
     if let buffer { store.release(buffer) }
     buffer = nil
     used = 0

@@ -173,7 +173,7 @@ public final class Shard {
     readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
-    flushDatagrams()
+    finishDatagrams()
     keepBudget()
     flushLinks()
     armReceives()

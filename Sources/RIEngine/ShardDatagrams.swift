@@ -20,10 +20,16 @@ extension Shard {
     if !isTaken { counters.drops.noBuffer += 1 }
   }
 
-  /// Sends what the tick has collected.
+  /// Sends what the tick has collected so far.
   func flushDatagrams() {
     guard !outbox.isEmpty else { return }
-    outbox.takeAll(store) { send($0) }
+    outbox.takeRuns { send($0) }
+  }
+
+  /// Sends the last of what the tick has collected.
+  func finishDatagrams() {
+    flushDatagrams()
+    outbox.rest(store)
   }
 
   /// Sends a run, and takes over its reference.

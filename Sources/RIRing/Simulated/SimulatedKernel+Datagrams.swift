@@ -5,7 +5,8 @@ import Glibc
 import RIBase
 
 extension SimulatedKernel {
-  /// Bytes that a datagram socket queues before it drops (net.core.rmem_default).
+  /// Bytes that a datagram socket queues before it drops, unless told otherwise
+  /// (net.core.rmem_default).
   static var datagramQueueBytes: Int { 212_992 }
 
   /// Sends the payload as datagrams of `segmentBytes` each; returns its bytes or a negated errno.
@@ -62,7 +63,7 @@ extension SimulatedKernel {
       let socket = matching.first(where: { $0.remote != nil })
         ?? (matching.isEmpty ? nil : matching[Int(datagram.source.port) % matching.count])
     else { return refuse(datagram, at: host) }
-    guard socket.datagramBytes + datagram.payload.count <= Self.datagramQueueBytes else { return }
+    guard socket.datagramBytes + datagram.payload.count <= socket.receiveCapacity else { return }
     socket.datagrams.append(datagram)
     socket.datagramBytes += datagram.payload.count
     arrived(at: socket)
