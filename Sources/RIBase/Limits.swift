@@ -159,6 +159,9 @@ public enum Limits {
   public static let largeDatagramsQueuedMax = 128
   /// Sessions of a tunnel, one of so many of its streams: clients of UDP never keep out those of TCP.
   public static let sessionsPerTunnelDivisor = 2
+  /// UDP sessions of an edge, whatever it is configured: what its one tunnel takes, less some that
+  /// are being closed.
+  public static let sessionsPerEdgeMax = 120_000
 
   /// Datagrams, or runs of them, that a ring may be sending at once: more than one tick brings.
   public static let datagramsPendingMax = 32_768
@@ -177,7 +180,7 @@ public enum Limits {
   public static let udpSessionsPerSourceDivisor = 8
   /// The part of all sessions, one of so many, that the shards of a hub have for themselves, in
   /// equal parts. They share the rest.
-  public static let udpSessionsReservedDivisor = 2
+  public static let udpSessionsReservedDivisor = 8
   /// The part of the process's descriptors, one of so many, that sessions of a hub may have.
   public static let sessionDescriptorsDivisor = 2
   /// A session's place in the order of activity is renewed no more often.

@@ -97,7 +97,8 @@ public final class Shard {
     var sessionShare: SessionShare {
       switch self {
       case .hub(let hub): hub.sessionShare
-      case .edge(let edge): SessionShare(alone: edge.settings.udpSessionsMax)
+      case .edge(let edge):
+        SessionShare(alone: min(edge.settings.udpSessionsMax, Limits.sessionsPerEdgeMax))
       }
     }
   }

@@ -46,7 +46,9 @@ private func table(
       v6(1, 1, 1_000, scope: 2), v6(2, 1, 1_000),
     ]
     for client in clients {
-      for listener in listeners { ids.append(try #require(sessions.open(session(client, listener)))) }
+      for listener in listeners {
+        ids.append(try #require(sessions.open(session(client, listener))))
+      }
     }
     for (i, id) in ids.enumerated() {
       #expect(sessions.find(clients[i / 3], listener: listeners[i % 3]) == id)
@@ -138,7 +140,7 @@ private func table(
   // MARK: Several shards
 
   @Test func shardsShareTheCapAndEachHasItsPart() throws {
-    let share = SessionShare.split(100, shards: 2)
+    let share = SessionShare.split(160, shards: 2)
     func make() -> UDPSessions {
       UDPSessions(share: share, perSourceMax: 1_000, idleTimeout: .seconds(60), seed: 1)
     }
@@ -146,20 +148,20 @@ private func table(
     let second = make()
     var opened: [SlotID] = []
     while let id = first?.open(session(v4(1, Port(opened.count)))) { opened.append(id) }
-    #expect(opened.count == 75)
+    #expect(opened.count == 150)
     #expect(first?.victim(for: v4(2, 1), now: start) == opened[0])
-    for i in 0..<25 {
+    for i in 0..<10 {
       #expect(second.victim(for: v4(2, 1), now: start) == nil)
       #expect(second.open(session(v4(2, Port(i)))) != nil)
     }
     #expect(second.open(session(v4(2, 99))) == nil)
     // What one gives back the other may have.
-    first?.close(opened[74])
+    first?.close(opened[149])
     #expect(second.open(session(v4(2, 99))) != nil)
     first = nil
     var more = 0
     while second.open(session(v4(3, Port(more)))) != nil { more += 1 }
-    #expect(second.count == 75)
+    #expect(second.count == 150)
   }
 }
 

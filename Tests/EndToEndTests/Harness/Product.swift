@@ -40,8 +40,8 @@ enum LogLine {
   static let ring = "ring: "
 
   /// A port that listens on all addresses of both families.
-  static func listening(_ port: Int) -> [String] {
-    ["listening tcp 0.0.0.0:\(port)", "listening tcp [::]:\(port)"]
+  static func listening(_ port: Int, _ transport: String = "tcp") -> [String] {
+    ["listening \(transport) 0.0.0.0:\(port)", "listening \(transport) [::]:\(port)"]
   }
 
   static func cannotListen(_ port: Int) -> String { "cannot listen on tcp 0.0.0.0:\(port)" }
