@@ -12,12 +12,16 @@ struct LoadCase {
 
 enum BenchCase {
   case load(LoadCase)
+  case flow(FlowCase)
   case micro(MicroCase)
+  case link(LinkCase)
 
   var name: String {
     switch self {
     case .load(let load): load.name
+    case .flow(let flow): flow.name
     case .micro(let micro): micro.name
+    case .link(let link): link.name
     }
   }
 
@@ -25,12 +29,16 @@ enum BenchCase {
     switch self {
     case .load(let load):
       "\(load.workload.about): \(load.systems.map(\.rawValue).joined(separator: ", "))"
+    case .flow(let flow):
+      "\(flow.workload.about): \(flow.systems.map(\.rawValue).joined(separator: ", "))"
     case .micro(let micro): micro.about
+    case .link(let link):
+      "\(link.workload.about): \(LinkCase.systems.map(\.rawValue).joined(separator: ", "))"
     }
   }
 }
 
-/// All cases, in the groups `tunnel`, `ring` and `micro`.
+/// All cases, in the groups `tunnel`, `ring`, `flow`, `micro` and `link`.
 struct Catalogue {
   /// Workloads that are also run over a relay in the clear, ring against ring.
   static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64", "crr-32"]
@@ -55,17 +63,25 @@ struct Catalogue {
       throw LoadError("no Profiles/load above the binary or the working directory")
     }
     let workloads = try readWorkloads("\(root)/Profiles/load")
-    let tunnels = workloads.map {
+    let tunnels = workloads.filter(\.isPlain).map {
       BenchCase.load(LoadCase(name: $0.name, workload: $0, systems: System.tunnels))
     }
     let rings = workloads.filter { ringWorkloads.contains($0.name) }.map {
       BenchCase.load(LoadCase(name: "ring-\($0.name)", workload: $0, systems: System.rings))
     }
+    var flows: [BenchCase] = []
+    for workload in workloads {
+      if let flow = try FlowCase(workload, among: workloads) { flows.append(.flow(flow)) }
+    }
     let micros = MicroCase.all.map(BenchCase.micro)
-    return Catalogue(groups: [("tunnel", tunnels), ("ring", rings), ("micro", micros)])
+    let links = try LinkCase.read("\(root)/Profiles/link").map(BenchCase.link)
+    return Catalogue(groups: [
+      ("tunnel", tunnels), ("ring", rings), ("flow", flows), ("micro", micros), ("link", links),
+    ])
   }
 
-  /// The cases of these names or groups, each once; all for none.
+  /// The cases of these names or groups, each once; for none all that need neither root nor much
+  /// time.
   func select(_ names: [String]) throws(LoadError) -> [BenchCase] {
     let known = Set(groups.map(\.name) + groups.flatMap { $0.cases.map(\.name) })
     for name in names where !known.contains(name) {
@@ -73,7 +89,8 @@ struct Catalogue {
     }
     return groups.flatMap { group in
       group.cases.filter {
-        names.isEmpty || names.contains(group.name) || names.contains($0.name)
+        names.isEmpty && group.name != "link" || names.contains(group.name)
+          || names.contains($0.name)
       }
     }
   }

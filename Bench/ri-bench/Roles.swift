@@ -10,18 +10,22 @@ import LoadKit
 /// Which end of a tunnel a process is.
 enum TunnelEnd: String, Codable, ExpressibleByArgument { case edge, hub }
 
-/// What one end of a tunnel is told. All ports are on 127.0.0.1.
+/// What one end of a tunnel is told.
 struct EndOrder: Codable {
   /// Where it accepts: clients at the edge, edges at the hub.
   var listenPort: UInt16
+  var listenHost = loopbackHost
   /// Where it connects to: the hub from the edge, the target from the hub.
   var connectPort: UInt16
+  var connectHost = loopbackHost
   /// The port that clients use, for the hub to assign.
   var clientPort: UInt16
   /// 16 random bytes in hexadecimal, the same at both ends: key or secret.
   var key: String
   /// `uring` or `epoll`; nil for the roofline.
   var ring: String?
+  /// Protocol extensions that our ends may offer; nil: all, `none`: none.
+  var extensions: String?
   /// Congestion control to ask for by socket option; nil where the route sets it.
   var congestion: CongestionControl?
 }
@@ -85,6 +89,20 @@ struct OursRole: ParsableCommand {
 
   func run() throws {
     runOurs(end, try takeOrder())
+  }
+}
+
+/// Becomes another program, which keeps the tie to the parent's life.
+struct ProgramRole: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "program", shouldDisplay: false)
+  @Argument var words: [String]
+
+  func run() throws {
+    guard load_die_with_parent() == 0 else { throw LoadError("prctl failed") }
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
+    execv(words[0], arguments)
+    throw LoadError("\(words[0]): \(String(cString: strerror(errno)))")
   }
 }
 

@@ -56,8 +56,6 @@ public final class UDPSessions {
   @exclusivity(unchecked) private var index: SessionIndex
   @exclusivity(unchecked) private var unanswered = SessionList(isOwn: false)
   @exclusivity(unchecked) private var answered = SessionList(isOwn: false)
-  /// The last datagram of any session.
-  @exclusivity(unchecked) public private(set) var lastActive = Instant(nanoseconds: 0)
 
   /// At most `share` sessions, a part of it for each source; `seed` spreads the clients' choice of
   /// addresses in the table.
@@ -136,7 +134,6 @@ public final class UDPSessions {
       index.insert(id, hash: sessions[id].hash)
     }
     list(id)
-    lastActive = max(lastActive, session.lastActive)
     return id
   }
 
@@ -166,7 +163,6 @@ public final class UDPSessions {
   /// A datagram of the client.
   public func touch(_ id: SlotID, now: Instant) {
     sessions[id].lastActive = now
-    lastActive = now
     // The lists are kept by the second: a busy session is not moved for each datagram.
     if now - sessions[id].listedAt >= Limits.udpSessionListInterval { relist(id, now) }
   }
@@ -177,7 +173,6 @@ public final class UDPSessions {
     unlist(id)
     sessions[id].isAnswered = true
     sessions[id].lastActive = now
-    lastActive = now
     sessions[id].listedAt = now
     list(id)
   }

@@ -17,9 +17,10 @@ extension Shard {
   func queue(_ datagram: Datagram, of id: SlotID) {
     let session = sessions[id]
     guard links.contains(session.link), let tunnel = links[session.link].tunnel else { return }
-    let mustWait = links[session.link].sending
-    let bytesMax =
-      mustWait ? links[session.link].backlog.limitBytes : Limits.datagramBytesQueuedMax
+    let link = links[session.link]
+    link.datagramAt = now
+    let mustWait = link.sending
+    let bytesMax = mustWait ? link.backlog.limitBytes : Limits.datagramBytesQueuedMax
     var rest = datagram.payload
     repeat {
       let piece = rest.removePrefix(min(max(datagram.segmentBytes, 1), Int(rest.count)))
@@ -31,7 +32,7 @@ extension Shard {
         counters.drops.queueFull += 1
       }
     } while rest.count > 0
-    markDirty(session.link)
+    markDirty(link, session.link)
   }
 
   private func retained(_ slice: Slice) -> Slice {
@@ -73,9 +74,10 @@ extension Shard {
   // MARK: Out of the tunnel
 
   /// A datagram of the peer.
-  func datagramArrived(_ stream: StreamRef, of tunnel: FramedTunnel) {
+  func datagramArrived(_ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link) {
     let id = tunnel.owner(of: stream)
     guard sessions.contains(id) else { return }
+    link.datagramAt = now
     switch role {
     case .edge:
       sessions.answer(id, now: now)
@@ -154,13 +156,5 @@ extension Shard {
       endSession(id, tellsPeer: true)
     }
     scheduleSessions()
-  }
-
-  /// When no session will count as live any more, if none has traffic until then; nil when none is.
-  /// A drain waits for live ones only: a client that has asked its question says nothing more.
-  var sessionsRestAt: Instant? {
-    guard sessions.count > 0 else { return nil }
-    let rest = sessions.lastActive + Limits.udpSessionLiveFor
-    return rest > now ? rest : nil
   }
 }

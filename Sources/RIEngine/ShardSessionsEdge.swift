@@ -23,7 +23,9 @@ extension Shard {
       }
       store.release(slice)
     }
-    guard !completion.more, !listeners[listener].isClosing else { return }
+    guard !completion.more else { return }
+    listeners[listener].isAccepting = false
+    guard !listeners[listener].isClosing else { return }
     switch completion.result {
     case -ErrorNumber.cancelled: break
     case -ErrorNumber.noBuffers:

@@ -18,7 +18,7 @@ struct ShardTimer {
     case trim
     /// The first UDP session may have been idle for long enough.
     case sessions
-    /// The UDP sessions of a draining shard may be at rest.
+    /// The UDP sessions of a tunnel that is to be left may be at rest.
     case rest
     /// Receives have found no buffer for a while.
     case relief
@@ -58,7 +58,7 @@ extension Shard {
     case .link: linkTimerFired(timer.slot)
     case .targetConnect: targetConnectTimedOut(timer.slot)
     case .dial: dialTimerFired()
-    case .accept: if listeners.contains(timer.slot) { armAccept(timer.slot) }
+    case .accept: armAccept(timer.slot)
     case .housekeeping: keepHouse()
     case .trim: trimPools()
     case .relief: relieveStarvation()
@@ -69,12 +69,16 @@ extension Shard {
     }
   }
 
-  /// Gives memory back that nobody uses any more, and tries failed listeners again.
+  /// Gives memory back that nobody uses any more, tries failed listeners again, and tells of
+  /// messages that were left out.
   private func keepHouse() {
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
     if !isTrimming { trimPools() }
     // A path that was too narrow for long runs of datagrams may be another now.
     if segmentBytesMax > 0 { segmentBytesMax = Limits.udpPayloadBytesMax }
     if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
+    while let (kind, count) = throttles.pollLeftOut(now: now) {
+      report(.messagesLeftOut(kind, count: count))
+    }
   }
 }

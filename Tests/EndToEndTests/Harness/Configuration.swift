@@ -24,11 +24,16 @@ extension Testbed {
           listenPortsUdp: [\(udp)]
         - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)]}
         - {id: \(spareID), secret: \(secret), listenPorts: []}
+      \(crowd)
       targets:
         - {port: \(web.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(web.target)}
         - {port: \(peer.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(peer.target)}\(rules)
       \(hubLines)
       """
+  }
+
+  private var crowd: String {
+    (0..<crowdCount).map { "  - {id: crowd-\($0), secret: \(secret)}" }.joined(separator: "\n")
   }
 
   /// `trust` is the line that says how the edge checks the hub.
