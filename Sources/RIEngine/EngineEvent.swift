@@ -78,9 +78,9 @@ public enum EngineEvent: Sendable {
   case messagesLeftOut(ThrottledMessage, count: Int)
   /// Trust on first use: the pin that was remembered.
   case hubTrustedOnFirstUse(pin: String)
-  case listening(address: SocketAddress)
-  case listenFailed(address: SocketAddress, error: RingError)
-  case listenerClosed(port: Port)
+  case listening(TransportProtocol, address: SocketAddress)
+  case listenFailed(TransportProtocol, address: SocketAddress, error: RingError)
+  case listenerClosed(TransportProtocol, port: Port)
   /// A stream has become a sustained flow (SPEC 2.5). `edgeID` is nil at the edge.
   case streamSustained(edgeID: String?, stream: UInt32, bytes: UInt64)
 }

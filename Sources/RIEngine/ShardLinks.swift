@@ -153,6 +153,7 @@ extension Shard {
       connections[connection].flags.insert(.streamGone)
       closeConnection(connection, .reset)
     }
+    endSessions(tellsPeer: false) { $0.link == id }
     ring.close(link.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
     switch role {
     case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)

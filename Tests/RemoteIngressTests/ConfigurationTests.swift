@@ -67,9 +67,7 @@ import Testing
         + #""sourceIP":"198.51.100.1"}]}"#)
     #expect(
       loaded.warnings == [
-        "listenPortsUdp of edge e1 has no effect in this version",
-        "firewallConfig of edge e1 has no effect in this version",
-        "the target of UDP port 53 has no effect in this version",
+        "firewallConfig of edge e1 has no effect in this version"
       ])
   }
 

@@ -359,6 +359,10 @@ public final class SimulatedRing: IORing {
   }
 
   private func receiveDatagrams(_ socket: SimulatedSocket) {
+    if let operation = socket.receive, socket.failure != 0, !socket.isStalled {
+      socket.receive = nil
+      return end(operation.token, -socket.takeFailure())
+    }
     while let operation = socket.receive, let datagram = socket.datagrams.first, socket.isReadable {
       guard let buffer = store[operation.pool].take() else {
         socket.receive = nil
