@@ -37,16 +37,22 @@ extension Shard {
     case 0:
       link.hasEnded = true
       if link.unopened.isEmpty { endLink(id, .peerClosed) }
+    case -ErrorNumber.cancelled: armReceive(of: link, id)
     case -ErrorNumber.noBuffers: starvedLinks.append(id)
     default: endLink(id, .socket(code: -completion.result))
     }
+  }
+
+  /// A tunnel that is up receives as tunnels do.
+  func endHandshakeReceive(of link: Link, _ id: SlotID) {
+    if link.receiving { ring.cancel(OperationToken(.handshakeReceive, id).token) }
   }
 
   private func waitForTurn(_ bytes: UnsafeRawBufferPointer, _ link: Link, _ id: SlotID) {
     let isQueued = !link.unopened.isEmpty
     link.unopened.append(contentsOf: bytes)
     if link.phase == .ready {
-      // The receive that was armed for a stranger brings the first bytes of the tunnel.
+      // The receive that was armed for a stranger has brought bytes before it was cancelled.
       openUnopened(of: link, id)
     } else if !isQueued {
       handshakeQueue.append(id)

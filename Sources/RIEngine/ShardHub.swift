@@ -125,6 +125,7 @@ extension Shard {
       link.order = authentication.order
       link.line = answer
       linkReady(link, id, side: .hub)
+      endHandshakeReceive(of: link, id)
       report(.edgeConnected(edgeID: edge.id, address: link.peer))
     case .refused(let edgeID, let answer):
       link.line = answer
