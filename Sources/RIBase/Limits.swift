@@ -177,7 +177,7 @@ public enum Limits {
   public static let smallDatagramBytes = 2 * kib
   /// … and a tunnel holds no more than so many of those, a quarter of the pool.
   public static let largeDatagramsQueuedMax = 128
-  /// Sessions of a tunnel, one of so many of its streams: clients of UDP never keep out those of TCP.
+  /// Sessions of a tunnel, one of so many of its streams: UDP's clients never keep out TCP's.
   public static let sessionsPerTunnelDivisor = 2
   /// UDP sessions of an edge, whatever it is configured: what its one tunnel takes, less some that
   /// are being closed.
@@ -189,7 +189,8 @@ public enum Limits {
   public static let datagramsHeldPerSession = 8
   /// … and of all sessions: an eighth of the buffers for small ones.
   public static let datagramsHeldMax = 1_024
-  /// Socket buffers of a UDP port, and of a session towards its target, as far as the system allows.
+  /// Socket buffers of a UDP port, and of a session towards its target, as far as the system
+  /// allows.
   public static let datagramPortBufferBytes = 4 * mib
   public static let sessionBufferBytes = 1 * mib
   /// Idle sessions are ended so many at a time, and no more often than this: ten thousand that end

@@ -73,7 +73,10 @@ extension Shard {
     let bytes = link.unopened
     link.unopened = []
     guard let buffer = store[ShardPool.tunnelSend].take() else {
-      return endLink(id, .outOfBuffers)
+      // All are on their way: again when one is back.
+      link.unopened = bytes
+      handshakeQueue.append(id)
+      return
     }
     let slice = Slice(
       buffer: buffer, offset: store[ShardPool.carry].shape.bytes, count: bytes.count)
