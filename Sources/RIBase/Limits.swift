@@ -61,6 +61,14 @@ public enum Limits {
   public static let sustainedAge = Interval.seconds(10)
   /// 20 Mbit/s.
   public static let sustainedBytesPerMillisecond: UInt64 = 2_500
+  /// What sustained streams may always have under way, whatever else is: two steps of credit.
+  public static let sustainedFlightBytesMin = 128 * kib
+  /// Credit for a sustained stream comes in steps no larger than this.
+  public static let sustainedCreditStepBytes = 64 * kib
+  /// Data that is under way is counted over a round trip, and over this at least: some batches.
+  public static let dataFlightSpanMin = Interval.milliseconds(5)
+  /// When a tunnel that holds sustained data back is polled again.
+  public static let heldBackInterval = Interval.milliseconds(5)
   /// What a sustained stream's window is shrunk to by the published rules.
   public static let sustainedWindowBytes = 1 * mib
 

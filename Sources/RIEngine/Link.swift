@@ -66,6 +66,8 @@ final class Link {
   /// The last datagram of any of its UDP sessions.
   @exclusivity(unchecked) var datagramAt = Instant(nanoseconds: 0)
   var timer: TimerID?
+  /// When sustained data that was held back is tried again.
+  @exclusivity(unchecked) var heldBackTimer: TimerID?
   @exclusivity(unchecked) var bytesIn: UInt64 = 0
   @exclusivity(unchecked) var bytesOut: UInt64 = 0
 

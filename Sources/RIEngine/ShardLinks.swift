@@ -141,8 +141,9 @@ extension Shard {
     let reason = isOrderly(reason, link) ? .drained : reason
     if !link.sending, !link.isLeaving, link.phase != .connecting { sayGoodbye(link, id) }
     link.phase = .closing
-    if let timer = link.timer { timers.cancel(timer) }
+    for timer in [link.timer, link.heldBackTimer].compactMap(\.self) { timers.cancel(timer) }
     link.timer = nil
+    link.heldBackTimer = nil
     link.tunnel?.end()
     link.tunnel = nil
     for index in 0..<connections.slotsEverUsed {

@@ -20,6 +20,8 @@ struct ShardTimer {
     case sessions
     /// The UDP sessions of a tunnel that is to be left may be at rest.
     case rest
+    /// A link holds sustained data back.
+    case heldBack
     /// Receives have found no buffer for a while.
     case relief
     case drain
@@ -65,6 +67,11 @@ extension Shard {
     case .sessions: sessionTimerFired()
     // The end of the tick looks.
     case .rest: restTimer = nil
+    case .heldBack:
+      if links.contains(timer.slot) {
+        links[timer.slot].heldBackTimer = nil
+        markDirty(timer.slot)
+      }
     case .drain: phase = .stopped
     }
   }

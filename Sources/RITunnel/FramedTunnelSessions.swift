@@ -80,7 +80,9 @@ extension FramedTunnel {
 
   /// Writes the first datagram of the session whose turn it is. One that is longer than what is
   /// left of the turn waits for the next, which is long enough for any.
-  func writeDatagram(of slot: SlotID, _ turnBytes: Int, into batch: PlaintextBatch) -> Bool {
+  func writeDatagram(
+    of slot: SlotID, _ turnBytes: Int, into batch: PlaintextBatch, now: Instant
+  ) -> Bool {
     guard let first = store.first(of: streams[slot].queue) else {
       preconditionFailure("a session in line has a datagram")
     }
@@ -101,6 +103,7 @@ extension FramedTunnel {
     batch.append(datagram)
     datagramsQueued.remove(datagram)
     counters.datagramsSent &+= 1
+    flight.dataSent(frameBytes, now: now, roundTrip: roundTrip)
     // The header counts: else empty datagrams would cost nothing.
     scheduler.sent(frameBytes, by: slot, in: streams)
     return true

@@ -5,10 +5,10 @@ import RIBase
 /// Watches what a stream's reader consumes in a round trip.
 ///
 /// A quarter of the window or more in one round trip: the window doubles. Less than a sixteenth, or
-/// more than half of it still unread at the end of the trip: it halves, and so it does at the end of
-/// a pause. So a stream that is read as fast as it arrives has four to sixteen round trips' worth of
+/// more than half of it still unread at the end of the trip: it halves, as it does at the end of a
+/// pause. So a stream that is read as fast as it arrives has four to sixteen round trips' worth of
 /// bytes, and one that is not read keeps the window it began with. (One trip would do were nothing
-/// ever lost: what TCP sends again holds all that is behind it up for another trip or two, and the
+/// ever lost: what TCP sends again holds up all that is behind it for another trip or two, and the
 /// credit for it comes that much later.)
 ///
 /// The round trip is the path's, without our own queues: it must not grow with the window. It is
