@@ -97,8 +97,8 @@ public final class BufferStore {
   // MARK: Queues
 
   /// Appends a slice, whose reference the queue takes over. Grows the last slice instead when the
-  /// two adjoin in one buffer (the second reference is dropped then), unless each slice is a message
-  /// of its own (`joins` false).
+  /// two adjoin in one buffer (the second reference is dropped then), unless each slice is a
+  /// message of its own (`joins` false).
   public func append(_ slice: Slice, to queue: inout SliceQueue, joins: Bool = true) {
     if joins, queue.sliceCount > 0 {
       let last = nodes[Int(queue.tail)].slice

@@ -169,6 +169,12 @@ public enum Limits {
   public static let stashBuffersKept = 64
   public static let trimBuffersPerStep = 128
   public static let trimInterval = Interval.milliseconds(5)
+  /// What a target may send ahead of our reading until its client has read something: the kernel
+  /// lets a window grow to megabytes, which ten thousand clients that never read would hold in the
+  /// kernel's memory for TCP.
+  public static let unreadTargetWindowBytes = 64 * kib
+  /// Afterwards: more than the kernel lets a window be, so as if there were no clamp.
+  public static let readTargetWindowBytes = 1 << 30
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 256 * kib
 
@@ -185,7 +191,7 @@ public enum Limits {
   public static let smallDatagramBytes = 2 * kib
   /// … and a tunnel holds no more than so many of those, a quarter of the pool.
   public static let largeDatagramsQueuedMax = 128
-  /// Sessions of a tunnel, one of so many of its streams: clients of UDP never keep out those of TCP.
+  /// Sessions of a tunnel, one of so many of its streams: UDP's clients never keep out TCP's.
   public static let sessionsPerTunnelDivisor = 2
   /// UDP sessions of an edge, whatever it is configured: what its one tunnel takes, less some that
   /// are being closed.
@@ -197,7 +203,8 @@ public enum Limits {
   public static let datagramsHeldPerSession = 8
   /// … and of all sessions: an eighth of the buffers for small ones.
   public static let datagramsHeldMax = 1_024
-  /// Socket buffers of a UDP port, and of a session towards its target, as far as the system allows.
+  /// Socket buffers of a UDP port, and of a session towards its target, as far as the system
+  /// allows.
   public static let datagramPortBufferBytes = 4 * mib
   public static let sessionBufferBytes = 1 * mib
   /// Idle sessions are ended so many at a time, and no more often than this: ten thousand that end

@@ -117,8 +117,8 @@ public final class UDPSessions {
     return first
   }
 
-  /// Opens a session, to be found by its client if it has a listener. Nil when there is no room: see
-  /// `victim`. (Another shard may have taken the place that was free then.)
+  /// Opens a session, to be found by its client if it has a listener. Nil when there is no room:
+  /// see `victim`. (Another shard may have taken the place that was free then.)
   public func open(_ session: UDPSession) -> SlotID? {
     let isShared = sessions.count >= share.reserved
     guard sessions.count < share.capacity, !isShared || share.shared?.take() == true else {

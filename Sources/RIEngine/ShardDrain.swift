@@ -41,9 +41,10 @@ extension Shard {
     markDirty(link, id)
   }
 
-  /// A draining shard leaves when its last stream is gone, its UDP sessions are at rest and its last
-  /// frame is sent, and ends when its peers have closed: closing before they do could cost the bytes
-  /// that are still under way (a socket that is closed with bytes unread resets its connection).
+  /// A draining shard leaves when its last stream is gone, its UDP sessions are at rest and its
+  /// last frame is sent, and ends when its peers have closed: closing before they do could cost the
+  /// bytes that are still under way (a socket that is closed with bytes unread resets its
+  /// connection).
   func finishDrainIfDone() {
     if case .draining(let deadline) = phase, connections.count == 0, areSessionsAtRest(links.ids) {
       if sessions.count > 0 {

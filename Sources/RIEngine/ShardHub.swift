@@ -344,7 +344,8 @@ extension Shard {
     }
     stopConnecting(id)
     guard completion.result == 0 else { return connectionFailed(id) }
-    connections[id].flags.insert(.connected)
+    connections[id].flags.insert([.connected, .clamped])
+    ring.set(.windowClamp(Limits.unreadTargetWindowBytes), on: connections[id].socket)
     markReceivePending(id)
     markSendPending(id)
   }

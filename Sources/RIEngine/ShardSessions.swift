@@ -1,7 +1,8 @@
 // UDP sessions at both ends: opened, ended, and their datagrams on their way into the tunnel.
 //
-//   client ─▶ listener ─▶ session ─▶ tunnel ═▶ session ─▶ outbox ─▶ target's socket      (edge | hub)
-//   client ◀─ outbox ◀─── session ◀─ tunnel ◀═ session ◀─ target's socket
+//                              edge   hub
+//   client ─▶ listener ─▶ session ─▶ ═ ─▶ session ─▶ outbox ─▶ target's socket
+//   client ◀─ outbox ◀─── session ◀─ ═ ◀─ session ◀─────────── target's socket
 
 import RIBase
 import RIControl
@@ -12,8 +13,8 @@ import RIWire
 extension Shard {
   // MARK: Into the tunnel
 
-  /// Queues a received datagram, or each of several that the kernel has joined. What has to wait for
-  /// the link is copied if it is small: a large buffer is not to be pinned by a few bytes.
+  /// Queues a received datagram, or each of several that the kernel has joined. What has to wait
+  /// for the link is copied if it is small: a large buffer is not to be pinned by a few bytes.
   func queue(_ datagram: Datagram, of id: SlotID) {
     let session = sessions[id]
     guard links.contains(session.link), let tunnel = links[session.link].tunnel else { return }

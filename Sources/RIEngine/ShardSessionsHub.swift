@@ -64,9 +64,8 @@ extension Shard {
     ring.set(.sendBufferBytes(Limits.sessionBufferBytes), on: socket)
     armSession(id)
     if sessions[id].proxyHeader == .first {
-      withHeader(of: id) {
-        post($0, UnsafeRawBufferPointer(start: nil, count: 0), of: id, on: socket, to: nil, from: nil)
-      }
+      let none = UnsafeRawBufferPointer(start: nil, count: 0)
+      withHeader(of: id) { post($0, none, of: id, on: socket, to: nil, from: nil) }
     }
     guard var held = hub.heldDatagrams.removeValue(forKey: id) else { return }
     hub.heldCount -= Int(held.sliceCount)

@@ -124,8 +124,8 @@ extension FramedTunnel {
     noteRoom(slot)
   }
 
-  /// A session beyond the limit is refused. A refusal that finds its queue half full is dropped: the
-  /// session ends by its time-out, and room is left for what streams need.
+  /// A session beyond the limit is refused. A refusal that finds its queue half full is dropped:
+  /// the session ends by its time-out, and room is left for what streams need.
   private func receiveSession(_ id: UInt32, _ now: Instant) -> TunnelEvent? {
     guard table.find(id) == nil else { return fail(.malformed(.duplicateOpen(stream: id))) }
     if let slot = insert(id, .session, owner: .none, now: now) {

@@ -40,8 +40,8 @@ extension FramedTunnel {
   /// Payload bytes of datagrams that wait for their turn.
   public var datagramBytesQueued: Int { datagramsQueued.bytes }
 
-  /// Edge: opens a session with its PROXY v2 header, at most 1,024 bytes. Returns nil when the tunnel
-  /// has no place for one more.
+  /// Edge: opens a session with its PROXY v2 header, at most 1,024 bytes. Returns nil when the
+  /// tunnel has no place for one more.
   public func openSession(
     header: UnsafeRawBufferPointer, owner: SlotID, now: Instant
   ) -> StreamRef? {
@@ -55,8 +55,8 @@ extension FramedTunnel {
   }
 
   /// Queues one datagram, at most `Limits.udpPayloadBytesMax`, and takes over its reference; all
-  /// datagrams of the tunnel may have `queueBytesMax` queued. False when it was dropped: the session
-  /// is dead, or its queue is full.
+  /// datagrams of the tunnel may have `queueBytesMax` queued. False when it was dropped: the
+  /// session is dead, or its queue is full.
   @discardableResult
   public func sendDatagram(
     _ slice: Slice, on session: StreamRef, queueBytesMax: Int = Limits.datagramBytesQueuedMax
@@ -78,8 +78,8 @@ extension FramedTunnel {
     return true
   }
 
-  /// Writes the first datagram of the session whose turn it is. One that is longer than what is left
-  /// of the turn waits for the next, which is long enough for any.
+  /// Writes the first datagram of the session whose turn it is. One that is longer than what is
+  /// left of the turn waits for the next, which is long enough for any.
   func writeDatagram(
     of slot: SlotID, _ turnBytes: Int, into batch: PlaintextBatch, now: Instant
   ) -> Bool {

@@ -14,8 +14,8 @@ public enum Tier: UInt8, Sendable { case data, sustained }
 ///               └─ otherwise: SustainedAllowance ──────────────▶ ┘
 ///
 /// A stream's frame can be cut to any length, so its turn ends exactly with its quantum; what is
-/// left of a turn is kept only while the batch is full or the allowance is spent, and forfeited with
-/// the place in the line. A datagram cannot be cut: see `endTurn`.
+/// left of a turn is kept only while the batch is full or the allowance is spent, and forfeited
+/// with the place in the line. A datagram cannot be cut: see `endTurn`.
 struct Scheduler {
   static let quantumBytes = Limits.schedulerQuantumBytes
 
@@ -90,8 +90,8 @@ struct Scheduler {
     if isReady { enqueue(slot, in: streams) }
   }
 
-  /// Ends the turn of a session whose datagram is longer than what is left of it. It goes to the end
-  /// of its line, and what was left is added to its next turn: sessions, too, share by bytes.
+  /// Ends the turn of a session whose datagram is longer than what is left of it. It goes to the
+  /// end of its line, and what was left is added to its next turn: sessions, too, share by bytes.
   mutating func endTurn(of slot: SlotID, in streams: Slab<StreamState>) {
     let left = streams[slot].deficitBytes
     remove(slot, in: streams)

@@ -1,5 +1,6 @@
-// UDP sessions: every byte of datagrams of all sizes, ten thousand at once, and what happens to them
-// when their target, their tunnel or their engine goes. The scenarios are in peers/datagrams.py.
+// UDP sessions: every byte of datagrams of all sizes, ten thousand at once, and what happens to
+// them when their target, their tunnel or their engine goes. The scenarios are in
+// peers/datagrams.py.
 
 import Testing
 

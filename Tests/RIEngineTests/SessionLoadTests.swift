@@ -53,7 +53,8 @@ struct SessionLoadTests {
     let sent = clients.clients.reduce(0) { $0 + $1.sent.count }
     let back = clients.clients.reduce(0) { $0 + $1.answers }
     // Four hops lose 5 % each, queues and short ones of old sessions a little more.
-    #expect(back > sent / 2, "seed \(seed): \(back) of \(sent) \(target.arrivedCount) \(hub.shard.counters) \(edge.shard.counters)")
+    #expect(
+      back > sent / 2, "seed \(seed): \(back) of \(sent), \(hub.shard.counters.drops)")
     let copies = target.arrived.values.flatMap(\.values).max() ?? 0
     #expect(copies <= copiesMax * copiesMax, "seed \(seed)")
     let echoes = clients.clients.flatMap(\.echoed.values).max() ?? 0
@@ -106,7 +107,7 @@ struct SessionLoadTests {
     let attackers = DatagramPeers(
       world.kernel, world.kernel.makeHost([IPAddress(v4: 0x0A03_0001)]), firstKey: 1 << 20)
     world.datagrams.append(attackers)
-    let target = try targets.serve(Self.dns)
+    _ = try targets.serve(Self.dns)
     let (hub, edge) = try world.startBoth([], udp: [Self.dns]) {
       $0.udpSessionsMax = 400
     } edge: {
@@ -118,7 +119,7 @@ struct SessionLoadTests {
       for client in honest { clients.send(50, from: client) }
       for _ in 0..<200 { attackers.send(10, from: try attackers.connect(to: address)) }
       world.run(for: .seconds(1))
-      #expect(honest.allSatisfy { $0.answers == second }, "\(honest.map(\.answers)) \(clients.faults) \(targets.faults) \(hub.shard.counters) \(edge.shard.counters) \(target.arrivedCount)")
+      #expect(honest.allSatisfy { $0.answers == second }, "\(honest.map(\.answers))")
     }
     #expect(edge.shard.counters.sessionsEvicted == 2_000 - 50)
     #expect(edge.shard.sessions.count == 70 && hub.shard.sessions.count == 70)

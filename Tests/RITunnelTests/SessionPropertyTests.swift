@@ -8,7 +8,7 @@ import Testing
 @testable import RITunnel
 
 @Suite struct SessionPropertyTests {
-  @Test(arguments: 0..<40)
+  @Test(arguments: 0..<24)
   func everyDatagramThatWasTakenArrivesOnceInOrderAndWhole(round: Int) {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
@@ -54,8 +54,11 @@ private final class SessionWorld {
     if !condition, faults.count < 5 { faults.append(fault()) }
   }
 
+  private static let pattern = (0..<1 << 17).map { UInt8(truncatingIfNeeded: $0 * 7 + $0 >> 8) }
+
   private func bytes(_ expected: Expected) -> [UInt8] {
-    (0..<expected.count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ expected.serial) }
+    let start = expected.serial * 7_919 % (1 << 16)
+    return Array(Self.pattern[start..<start + expected.count])
   }
 
   func step() {
