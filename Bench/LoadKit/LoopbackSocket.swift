@@ -45,7 +45,7 @@ public func listenOn(
 /// A connection under way to a port of 127.0.0.1. It may be written at once: the kernel says EAGAIN
 /// until it is established.
 public func connectToLoopback(
-  _ port: UInt16, congestion: CongestionControl? = nil
+  _ port: UInt16, congestion: CongestionControl? = nil, receiveBufferBytes: Int? = nil
 ) throws(LoadError) -> Int32 {
   try connectTo(loopbackHost, port, congestion: congestion)
 }
@@ -56,7 +56,14 @@ public func connectTo(
 ) throws(LoadError) -> Int32 {
   let descriptor = try streamSocket(congestion)
   setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY)
+<<<<<<< ours
   let result = withAddress(host, port) { connect(descriptor, $0, $1) }
+=======
+  if let receiveBufferBytes {
+    setOption(descriptor, SOL_SOCKET, SO_RCVBUF, Int32(clamping: receiveBufferBytes))
+  }
+  let result = withLoopback(port) { connect(descriptor, $0, $1) }
+>>>>>>> theirs
   guard result == 0 || errno == EINPROGRESS else {
     let error = LoadError.system("connect to \(host) port \(port)")
     close(descriptor)
