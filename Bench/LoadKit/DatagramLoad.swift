@@ -30,7 +30,7 @@ public func runDatagramLoad(_ order: DatagramOrder) throws(LoadError) -> Datagra
   let first = MachineReading(watched: order.watched)
   sleep(until: run.window.upperBound)
   let use = MachineUse(from: first, to: MachineReading(watched: order.watched))
-  return try DatagramResult(run.finish(), use)
+  return try DatagramResult(run.finish(), order, use)
 }
 
 /// The sockets of a load, the sessions open.
@@ -138,7 +138,8 @@ private let echoTimeoutNanoseconds: UInt64 = 250_000_000
 @Sendable
 private func requestDatagrams(_ run: DatagramRun) -> DatagramTally {
   let bytes = run.order.workload.payloadBytes
-  let (batch, pattern, poller) = (DatagramBatch(bytesMax: bytes), Pattern(), Poller())
+  let (batch, pattern) = (DatagramBatch(bytesMax: bytes), Pattern())
+  let poller = Poller()
   let clients = run.sockets.clients
   var tally = DatagramTally()
   /// What each session waits for; nil: nothing any more.
@@ -236,7 +237,8 @@ private func sendDatagrams(_ run: DatagramRun) -> DatagramTally {
 private func receiveDatagrams(_ run: DatagramRun) -> DatagramTally {
   let workload = run.order.workload
   let bytes = workload.payloadBytes
-  let (batch, pattern, poller) = (DatagramBatch(bytesMax: bytes), Pattern(), Poller())
+  let (batch, pattern) = (DatagramBatch(bytesMax: bytes), Pattern())
+  let poller = Poller()
   let sockets = workload.kind == .up ? [run.sockets.target] : run.sockets.clients
   for (number, socket) in sockets.enumerated() {
     poller.add(socket, Poller.readable, number: number)
