@@ -174,8 +174,8 @@ extension DatagramFigures {
     for figures in all { table.rows.append(figures.row(among: all, columns: table.headings.count)) }
     return """
 
-      datagrams that arrived; CPU is edge + hub, load is client and target; times are there and back \
-      for rr, one way for streams; * = others disturbed a run
+      datagrams that arrived; CPU is edge + hub, load is client and target; times are there and \
+      back for rr, one way for streams; * = others disturbed a run
 
       \(table.rendered())
       """
