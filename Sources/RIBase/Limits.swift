@@ -169,6 +169,12 @@ public enum Limits {
   public static let stashBuffersKept = 64
   public static let trimBuffersPerStep = 128
   public static let trimInterval = Interval.milliseconds(5)
+  /// What a target may send ahead of our reading until its client has read something: the kernel
+  /// lets a window grow to megabytes, which ten thousand clients that never read would hold in the
+  /// kernel's memory for TCP.
+  public static let unreadTargetWindowBytes = 64 * kib
+  /// Afterwards: more than the kernel lets a window be, so as if there were no clamp.
+  public static let readTargetWindowBytes = 1 << 30
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 256 * kib
 

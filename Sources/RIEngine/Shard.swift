@@ -60,6 +60,8 @@ public final class Shard {
   var tunnelPort: Port?
   /// Links whose handshake has bytes to go on with, in the order of their coming.
   @exclusivity(unchecked) var handshakeQueue: [SlotID] = []
+  /// The pools' returns when a handshake found no buffer; it goes on when one has come back.
+  @exclusivity(unchecked) var handshakesStarvedAt: UInt64?
   /// So many wait there that tunnels are not accepted for now.
   var isAcceptPaused = false
   /// To be called when the last listener is closed.
@@ -182,7 +184,7 @@ public final class Shard {
   func tick(until limit: Instant?) {
     var deadline = timers.nextDeadline
     if let limit { deadline = min(deadline ?? limit, limit) }
-    if !handshakeQueue.isEmpty { deadline = now }
+    if mayAdvanceHandshakes { deadline = now }
     let completions = ring.wait(until: deadline)
     now = ring.now
     for completion in completions { handle(completion) }

@@ -120,6 +120,10 @@ extension Shard {
     } else if Int(slice.count) <= Limits.smallReceiveBytes / 4 {
       connections[id].flags.remove(.bulk)
     }
+    if connection.flags.contains(.clamped), tunnel.isRead(connection.stream) {
+      connections[id].flags.remove(.clamped)
+      ring.set(.windowClamp(Limits.readTargetWindowBytes), on: connection.socket)
+    }
     tunnel.send(slice, on: connection.stream)
     markDirty(connection.link)
   }

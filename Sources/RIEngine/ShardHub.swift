@@ -125,6 +125,7 @@ extension Shard {
       link.order = authentication.order
       link.line = answer
       linkReady(link, id, side: .hub)
+      endHandshakeReceive(of: link, id)
       report(.edgeConnected(edgeID: edge.id, address: link.peer))
     case .refused(let edgeID, let answer):
       link.line = answer
@@ -343,7 +344,8 @@ extension Shard {
     }
     stopConnecting(id)
     guard completion.result == 0 else { return connectionFailed(id) }
-    connections[id].flags.insert(.connected)
+    connections[id].flags.insert([.connected, .clamped])
+    ring.set(.windowClamp(Limits.unreadTargetWindowBytes), on: connections[id].socket)
     markReceivePending(id)
     markSendPending(id)
   }

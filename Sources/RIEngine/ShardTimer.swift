@@ -16,12 +16,12 @@ struct ShardTimer {
     case housekeeping
     /// Memory that nobody uses any more goes back to the system, step by step.
     case trim
+    /// A link holds sustained data back.
+    case heldBack
     /// The first UDP session may have been idle for long enough.
     case sessions
     /// The UDP sessions of a tunnel that is to be left may be at rest.
     case rest
-    /// A link holds sustained data back.
-    case heldBack
     /// Receives have found no buffer for a while.
     case relief
     case drain
@@ -64,14 +64,14 @@ extension Shard {
     case .housekeeping: keepHouse()
     case .trim: trimPools()
     case .relief: relieveStarvation()
-    case .sessions: sessionTimerFired()
-    // The end of the tick looks.
-    case .rest: restTimer = nil
     case .heldBack:
       if links.contains(timer.slot) {
         links[timer.slot].heldBackTimer = nil
         markDirty(timer.slot)
       }
+    case .sessions: sessionTimerFired()
+    // The end of the tick looks.
+    case .rest: restTimer = nil
     case .drain: phase = .stopped
     }
   }

@@ -87,6 +87,8 @@ public enum SocketOption: Sendable {
   case noDelay(Bool)
   /// TCP_NOTSENT_LOWAT in bytes.
   case notSentLowWater(Int)
+  /// TCP_WINDOW_CLAMP in bytes, of a connected socket: what its peer may send ahead of our reading.
+  case windowClamp(Int)
   case receiveBufferBytes(Int)
   case sendBufferBytes(Int)
   /// TCP_CONGESTION.

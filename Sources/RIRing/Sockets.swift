@@ -82,6 +82,8 @@ struct Sockets {
     case .notSentLowWater(let bytes):
       setInt(socket, Int32(IPPROTO_TCP), RI_TCP_NOTSENT_LOWAT, Int32(clamping: bytes))
     // Past the system's limit where the process may (CAP_NET_ADMIN), else up to it.
+    case .windowClamp(let bytes):
+      setInt(socket, Int32(IPPROTO_TCP), TCP_WINDOW_CLAMP, Int32(clamping: bytes))
     case .receiveBufferBytes(let bytes):
       if !setInt(socket, SOL_SOCKET, SO_RCVBUFFORCE, Int32(clamping: bytes)) {
         setInt(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))

@@ -199,6 +199,11 @@ public final class FramedTunnel {
     return (streams[stream.slot].id, streams[stream.slot].classifier.bytes)
   }
 
+  /// Whether the peer has returned credit for a stream: what was sent is being read.
+  public func isRead(_ stream: StreamRef) -> Bool {
+    streams.contains(stream.slot) && streams[stream.slot].sendWindow.wasCredited
+  }
+
   /// The tier that a stream's data goes in.
   public func tier(of stream: StreamRef) -> Tier {
     streams.contains(stream.slot) ? streams[stream.slot].tier : .data

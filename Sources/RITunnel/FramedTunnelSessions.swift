@@ -103,9 +103,9 @@ extension FramedTunnel {
     batch.append(datagram)
     datagramsQueued.remove(datagram)
     counters.datagramsSent &+= 1
-    flight.dataSent(frameBytes, now: now, roundTrip: roundTrip)
     // The header counts: else empty datagrams would cost nothing.
     scheduler.sent(frameBytes, by: slot, in: streams)
+    flight.dataSent(frameBytes, now: now, roundTrip: roundTrip)
     return true
   }
 
