@@ -30,7 +30,7 @@ public func runDatagramLoad(_ order: DatagramOrder) throws(LoadError) -> Datagra
   let first = MachineReading(watched: order.watched)
   sleep(until: run.window.upperBound)
   let use = MachineUse(from: first, to: MachineReading(watched: order.watched))
-  return try DatagramResult(run.finish(), use)
+  return try DatagramResult(run.finish(), order, use)
 }
 
 /// The sockets of a load, the sessions open.

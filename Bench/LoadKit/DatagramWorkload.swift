@@ -71,6 +71,8 @@ public struct DatagramOrder: Codable, Sendable {
 /// What was measured in the window. A datagram belongs to it by when it was sent.
 public struct DatagramResult: Codable, Sendable {
   public var seconds: Double
+  /// Between the readings of the clocks: more or less than `seconds` where the machine was late.
+  public var clockSeconds: Double
   public var sent: Int
   /// Each counted once; of echoes those that came back within a quarter of a second.
   public var received: Int
@@ -94,10 +96,11 @@ public struct DatagramResult: Codable, Sendable {
     }
   }
 
-  init(_ tally: DatagramTally, _ use: MachineUse) throws(LoadError) {
+  init(_ tally: DatagramTally, _ order: DatagramOrder, _ use: MachineUse) throws(LoadError) {
     if let failure = tally.failure { throw failure }
     guard tally.received > 0 else { throw LoadError("no datagram came through") }
-    seconds = use.seconds
+    seconds = order.seconds
+    clockSeconds = use.seconds
     sent = tally.sent
     received = tally.received
     repeated = tally.repeated

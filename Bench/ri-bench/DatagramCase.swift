@@ -34,11 +34,17 @@ struct DatagramFiguresOfRun: Codable {
   /// 0 to 1.
   var loss: Double { Double(result.lost) / Double(max(1, result.sent)) }
   /// Microseconds of edge and hub.
-  var cpuPerPacket: Double { result.watchedCPUSeconds.reduce(0, +) * 1e6 / Double(result.received) }
-  var loadCPUPerPacket: Double { result.loadCPUSeconds * 1e6 / Double(result.received) }
+  var cpuPerPacket: Double { perPacket(result.watchedCPUSeconds.reduce(0, +)) }
+  var loadCPUPerPacket: Double { perPacket(result.loadCPUSeconds) }
+
+  private func perPacket(_ cpuSeconds: Double) -> Double {
+    cpuSeconds / result.clockSeconds * 1e6 / packetsPerSecond
+  }
+
+  /// Share of the machine that others took, 0 to 1.
   var disturbance: Double {
     (result.othersCPUSeconds + result.stealSeconds)
-      / (result.seconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+      / (result.clockSeconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
   }
   var isDisturbed: Bool { disturbance > RoundPlan.disturbanceMax }
 }
@@ -168,8 +174,8 @@ extension DatagramFigures {
     for figures in all { table.rows.append(figures.row(among: all, columns: table.headings.count)) }
     return """
 
-      datagrams that arrived; CPU is edge + hub, load is client and target; times are there and back \
-      for rr, one way for streams; * = others disturbed a run
+      datagrams that arrived; CPU is edge + hub, load is client and target; times are there and \
+      back for rr, one way for streams; * = others disturbed a run
 
       \(table.rendered())
       """

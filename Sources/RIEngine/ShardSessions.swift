@@ -25,6 +25,11 @@ extension Shard {
     var rest = datagram.payload
     repeat {
       let piece = rest.removePrefix(min(max(datagram.segmentBytes, 1), Int(rest.count)))
+      // IPv6 carries up to 65,527 bytes.
+      guard Int(piece.count) <= Limits.udpPayloadBytesMax else {
+        counters.drops.tooLong += 1
+        continue
+      }
       guard let owned = mustWait ? copied(piece) : retained(piece) else {
         counters.drops.noBuffer += 1
         continue

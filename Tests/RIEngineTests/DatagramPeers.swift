@@ -37,6 +37,8 @@ final class DatagramTarget {
   let socket: Socket
   let header: UDPProxyHeader
   var echoes = true
+  /// The sockets that it has heard from.
+  fileprivate(set) var sessions: Set<SocketAddress> = []
   /// Who is behind each session's socket, as its header said.
   fileprivate(set) var clients: [SocketAddress: SocketAddress] = [:]
   /// How often each datagram arrived, by client and number.
@@ -128,9 +130,11 @@ final class DatagramPeers {
 
   /// A datagram of the target's own, to all whose session it knows.
   func push(_ size: Int, from target: DatagramTarget) {
-    for session in target.clients.keys {
-      send(Array(repeating: 0xFF, count: size), on: target.socket, to: session)
-    }
+    for session in target.clients.keys { push(size, to: session, from: target) }
+  }
+
+  func push(_ size: Int, to session: SocketAddress, from target: DatagramTarget) {
+    send(Array(repeating: 0xFF, count: size), on: target.socket, to: session)
   }
 
   /// Sends `payload` from a client's socket as it is.
@@ -241,6 +245,7 @@ final class DatagramPeers {
 
   private func arrived(_ datagram: [UInt8], _ session: SocketAddress, at target: DatagramTarget) {
     var payload = datagram
+    target.sessions.insert(session)
     if let (header, count) = Self.header(of: datagram) {
       if target.header == .none { return fault("a header that nobody wanted") }
       if let known = target.clients[session], known != header.source {

@@ -72,6 +72,53 @@ struct SessionTests {
     try world.stopAll()
   }
 
+  /// IPv6 has room for 20 bytes more than the tunnel.
+  @Test func whatIsLongerThanTheTunnelTakesIsDropped() throws {
+    let world = try World(seed: 10)
+    let (clients, targets) = world.datagramPeers()
+    let target = try targets.serve(Self.dns, on: .anyV6, header: .none)
+    let (hub, edge) = try world.startBoth([], udp: [Self.dns]) {
+      $0.targetHost = "\(World.targetIP6)"
+      $0.targets = [TargetRule(port: Self.dns, transport: .udp, udpProxyHeader: .none)]
+    } edge: {
+      $0.bindAddress = nil
+    }
+    let client = try clients.connect(to: SocketAddress(World.edgeIP6, Self.dns))
+    for size in [65_508, 65_527, 10, 65_507] { clients.send(size, from: client) }
+    world.run(for: .milliseconds(20))
+    #expect(edge.shard.counters.drops.tooLong == 2 && target.arrivedCount == 2)
+    #expect(client.echoed.keys.sorted() == [2, 3])
+    targets.push(65_527, to: try #require(target.sessions.first), from: target)
+    world.run(for: .milliseconds(20))
+    #expect(hub.shard.counters.drops.tooLong == 1 && client.pushed == 0)
+    try world.endSessions()
+    try world.stopAll()
+  }
+
+  @Test func aPortInUseIsTakenOnceItIsFree() throws {
+    let world = try World(seed: 11)
+    let (clients, targets) = world.datagramPeers()
+    _ = try targets.serve(Self.dns)
+    let squatter = DatagramPeers(world.kernel, world.edgeHost)
+    world.datagrams.append(squatter)
+    let squat = try squatter.serve(Self.dns)
+    let (_, edge) = try world.startBoth([], udp: [Self.dns])
+    world.run(for: .seconds(12))
+    let failures = edge.events.count {
+      if case .listenFailed(.udp, _, _) = $0.event { true } else { false }
+    }
+    #expect(failures == 1 && edge.shard.listeners.count == 0)
+    squatter.stopServing(squat)
+    world.run(for: .seconds(6))
+    #expect(edge.shard.listeners.count == 1)
+    let client = try clients.connect(to: SocketAddress(World.edgeIP, Self.dns))
+    clients.send(10, from: client)
+    world.run(for: .milliseconds(20))
+    #expect(client.answers == 1)
+    try world.endSessions()
+    try world.stopAll()
+  }
+
   // MARK: The end
 
   @Test func anIdleSessionEndsAtBothEndsAndABusyOneDoesNot() throws {

@@ -17,7 +17,7 @@ extension SimulatedKernel {
     if socket.failure != 0 { return -socket.takeFailure() }
     guard let destination = destination ?? socket.remote else { return -EDESTADDRREQ }
     let size = segmentBytes > 0 ? segmentBytes : max(payload.count, 1)
-    guard size <= Limits.udpPayloadBytesMax else { return -EMSGSIZE }
+    guard size <= (destination.ip.family == .v4 ? 65_507 : 65_527) else { return -EMSGSIZE }
     if let refusal = faults.segmentRefusal, size < payload.count, size > refusal.above {
       return -refusal.code
     }
