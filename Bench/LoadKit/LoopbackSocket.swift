@@ -45,25 +45,22 @@ public func listenOn(
 /// A connection under way to a port of 127.0.0.1. It may be written at once: the kernel says EAGAIN
 /// until it is established.
 public func connectToLoopback(
-  _ port: UInt16, congestion: CongestionControl? = nil, receiveBufferBytes: Int? = nil
+  _ port: UInt16, congestion: CongestionControl? = nil
 ) throws(LoadError) -> Int32 {
   try connectTo(loopbackHost, port, congestion: congestion)
 }
 
-/// A connection under way, as `connectToLoopback` gives it.
+/// A connection under way, as `connectToLoopback` gives it; `receiveBufferBytes` is SO_RCVBUF, nil
+/// leaves it to the kernel.
 public func connectTo(
-  _ host: Host, _ port: UInt16, congestion: CongestionControl?
+  _ host: Host, _ port: UInt16, congestion: CongestionControl?, receiveBufferBytes: Int? = nil
 ) throws(LoadError) -> Int32 {
   let descriptor = try streamSocket(congestion)
   setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY)
-<<<<<<< ours
-  let result = withAddress(host, port) { connect(descriptor, $0, $1) }
-=======
   if let receiveBufferBytes {
     setOption(descriptor, SOL_SOCKET, SO_RCVBUF, Int32(clamping: receiveBufferBytes))
   }
-  let result = withLoopback(port) { connect(descriptor, $0, $1) }
->>>>>>> theirs
+  let result = withAddress(host, port) { connect(descriptor, $0, $1) }
   guard result == 0 || errno == EINPROGRESS else {
     let error = LoadError.system("connect to \(host) port \(port)")
     close(descriptor)

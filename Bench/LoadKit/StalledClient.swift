@@ -63,12 +63,9 @@ struct StalledClient: ~Copyable {
 
   private mutating func connectWhatIsDue() throws(LoadError) {
     while let due = nextConnect, due <= clockNanoseconds() {
-<<<<<<< ours
-      let socket = try connectTo(order.host, order.port, congestion: order.congestion)
-=======
-      let socket = try connectToLoopback(
-        order.port, congestion: order.congestion, receiveBufferBytes: Self.socketBufferBytes)
->>>>>>> theirs
+      let socket = try connectTo(
+        order.host, order.port, congestion: order.congestion,
+        receiveBufferBytes: Self.socketBufferBytes)
       poller.add(socket, Poller.writable, number: connections.count)
       connections.append(Stalled(socket: socket))
     }

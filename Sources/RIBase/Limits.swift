@@ -169,12 +169,12 @@ public enum Limits {
   public static let stashBuffersKept = 64
   public static let trimBuffersPerStep = 128
   public static let trimInterval = Interval.milliseconds(5)
-  /// What a target may send ahead of our reading until its client has read something: the kernel
-  /// lets a window grow to megabytes, which ten thousand clients that never read would hold in the
-  /// kernel's memory for TCP.
-  public static let unreadTargetWindowBytes = 64 * kib
-  /// Afterwards: more than the kernel lets a window be, so as if there were no clamp.
-  public static let readTargetWindowBytes = 1 << 30
+  /// Receive buffer of a target's socket until its client has read something: the kernel lets it
+  /// grow to megabytes, and ten thousand clients that never read would take all of its memory for
+  /// TCP. What the kernel begins with.
+  public static let unreadTargetBufferBytes = 64 * kib
+  /// What the kernel may take for a client that reads nothing: our send buffer, its receive buffer.
+  public static let unreadKernelBytes: UInt64 = 1 << 20
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 256 * kib
 

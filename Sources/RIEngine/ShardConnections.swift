@@ -120,9 +120,9 @@ extension Shard {
     } else if Int(slice.count) <= Limits.smallReceiveBytes / 4 {
       connections[id].flags.remove(.bulk)
     }
-    if connection.flags.contains(.clamped), tunnel.isRead(connection.stream) {
-      connections[id].flags.remove(.clamped)
-      ring.set(.windowClamp(Limits.readTargetWindowBytes), on: connection.socket)
+    if connection.flags.contains(.held), tunnel.isRead(connection.stream) {
+      connections[id].flags.remove(.held)
+      ring.set(.receiveBufferReleased, on: connection.socket)
     }
     tunnel.send(slice, on: connection.stream)
     markDirty(connection.link)

@@ -344,8 +344,8 @@ extension Shard {
     }
     stopConnecting(id)
     guard completion.result == 0 else { return connectionFailed(id) }
-    connections[id].flags.insert([.connected, .clamped])
-    ring.set(.windowClamp(Limits.unreadTargetWindowBytes), on: connections[id].socket)
+    connections[id].flags.insert([.connected, .held])
+    ring.set(.receiveBufferHeld(Limits.unreadTargetBufferBytes), on: connections[id].socket)
     markReceivePending(id)
     markSendPending(id)
   }

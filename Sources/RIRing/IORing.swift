@@ -87,9 +87,11 @@ public enum SocketOption: Sendable {
   case noDelay(Bool)
   /// TCP_NOTSENT_LOWAT in bytes.
   case notSentLowWater(Int)
-  /// TCP_WINDOW_CLAMP in bytes, of a connected socket: what its peer may send ahead of our reading.
-  case windowClamp(Int)
   case receiveBufferBytes(Int)
+  /// Keeps the kernel from growing a connection's receive buffer (SO_RCVBUF, in bytes), until
+  /// `receiveBufferReleased`; where that cannot be taken back (before Linux 5.14) neither acts.
+  case receiveBufferHeld(Int)
+  case receiveBufferReleased
   case sendBufferBytes(Int)
   /// TCP_CONGESTION.
   case congestionControl(String)

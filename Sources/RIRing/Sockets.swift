@@ -82,8 +82,11 @@ struct Sockets {
     case .notSentLowWater(let bytes):
       setInt(socket, Int32(IPPROTO_TCP), RI_TCP_NOTSENT_LOWAT, Int32(clamping: bytes))
     // Past the system's limit where the process may (CAP_NET_ADMIN), else up to it.
-    case .windowClamp(let bytes):
-      setInt(socket, Int32(IPPROTO_TCP), TCP_WINDOW_CLAMP, Int32(clamping: bytes))
+    case .receiveBufferHeld(let bytes):
+      if canUnlockBuffers(of: socket) {
+        setInt(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))
+      }
+    case .receiveBufferReleased: setInt(socket, SOL_SOCKET, RI_SO_BUF_LOCK, 0)
     case .receiveBufferBytes(let bytes):
       if !setInt(socket, SOL_SOCKET, SO_RCVBUFFORCE, Int32(clamping: bytes)) {
         setInt(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))
@@ -97,6 +100,13 @@ struct Sockets {
         setsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_CONGESTION, $0, socklen_t(strlen($0)))
       }
     }
+  }
+
+  /// Whether a buffer size that was set can be left to the kernel again (SO_BUF_LOCK, socket(7)).
+  private func canUnlockBuffers(of socket: Socket) -> Bool {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(socket.descriptor, SOL_SOCKET, RI_SO_BUF_LOCK, &value, &size) == 0
   }
 
   func shutdownSending(_ socket: Socket) {

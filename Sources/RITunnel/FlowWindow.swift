@@ -50,8 +50,6 @@ struct SendWindow {
   private(set) var size: Int32
   /// 0 by the published rules; with `autoWindow` what the receiver can grant at most.
   private let grantMax: Int32
-  /// Whether credit ever came back.
-  private(set) var wasCredited = false
 
   /// By the published rules.
   init(size: Int) {
@@ -82,7 +80,6 @@ struct SendWindow {
   /// counts as all of it, so no peer opens a window beyond its size; with `autoWindow` no peer
   /// opens one beyond the largest.
   mutating func credited(_ bytes: UInt32) {
-    wasCredited = true
     let largest = isAuto ? grantMax : size
     credit += Int32(truncatingIfNeeded: min(bytes, UInt32(largest - credit)))
     size = max(size, credit)

@@ -199,9 +199,12 @@ public final class FramedTunnel {
     return (streams[stream.slot].id, streams[stream.slot].classifier.bytes)
   }
 
-  /// Whether the peer has returned credit for a stream: what was sent is being read.
+  /// Whether what was sent on a stream is being read: it is more than a window and what the kernel
+  /// may hold for a client that reads nothing.
   public func isRead(_ stream: StreamRef) -> Bool {
-    streams.contains(stream.slot) && streams[stream.slot].sendWindow.wasCredited
+    guard streams.contains(stream.slot) else { return false }
+    let unread = UInt64(streams[stream.slot].sendWindow.size) + Limits.unreadKernelBytes
+    return streams[stream.slot].classifier.bytes > unread
   }
 
   /// The tier that a stream's data goes in.

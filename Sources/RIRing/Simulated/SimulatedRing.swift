@@ -137,7 +137,8 @@ public final class SimulatedRing: IORing {
     switch option {
     case .receiveBufferBytes(let bytes): socket.receiveCapacity = max(1, bytes)
     case .sendBufferBytes(let bytes): socket.sendCapacity = max(1, bytes)
-    case .noDelay, .notSentLowWater, .windowClamp, .congestionControl: break
+    case .noDelay, .notSentLowWater, .receiveBufferHeld, .receiveBufferReleased, .congestionControl:
+      break
     }
   }
 
