@@ -1,0 +1,41 @@
+#include "CNFTables.h"
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/netlink.h>
+#include <nftables/libnftables.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct nft_ctx *ri_nft_open(bool dry_run, bool json) {
+  struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
+  if (context == NULL) return NULL;
+  nft_ctx_set_dry_run(context, dry_run);
+  if (json) nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_JSON);
+  if (nft_ctx_buffer_output(context) == 0 && nft_ctx_buffer_error(context) == 0) return context;
+  nft_ctx_free(context);
+  return NULL;
+}
+
+void ri_nft_close(struct nft_ctx *context) { nft_ctx_free(context); }
+
+int32_t ri_nft_run(struct nft_ctx *context, const char *commands) {
+  return nft_run_cmd_from_buffer(context, commands);
+}
+
+const char *ri_nft_output(struct nft_ctx *context) { return nft_ctx_get_output_buffer(context); }
+
+const char *ri_nft_error(struct nft_ctx *context) { return nft_ctx_get_error_buffer(context); }
+
+int32_t ri_netfilter_socket(void) {
+  int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+bool ri_may_administer_network(void) {
+  // capget(2), which has no wrapper in the C library.
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
+  if (syscall(SYS_capget, &header, data) != 0) return false;
+  return data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN);
+}
