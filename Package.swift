@@ -14,6 +14,7 @@ let package = Package(
     .library(name: "RemoteIngress", targets: ["RemoteIngress"]),
     .executable(name: "remoteingress", targets: ["remoteingress"]),
     .executable(name: "ri-bench", targets: ["ri-bench"]),
+    .executable(name: "ri-link", targets: ["ri-link"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -68,14 +69,24 @@ let package = Package(
       ],
       path: "Sources/RemoteIngressCommand"),
 
-    // The load generator and the benchmark.
+    // The load generator, the link emulator and the benchmark.
     .target(name: "CLoadIO", path: "Bench/CLoadIO"),
     .target(name: "LoadKit", dependencies: ["CLoadIO"], path: "Bench/LoadKit"),
+    .target(name: "CLinkIO", path: "Bench/CLinkIO"),
+    .target(
+      name: "LinkKit", dependencies: ["CLinkIO", "CLoadIO", "LoadKit"], path: "Bench/LinkKit"),
+    .executableTarget(
+      name: "ri-link",
+      dependencies: [
+        "CLinkIO", "LinkKit", "LoadKit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Bench/ri-link"),
     .executableTarget(
       name: "ri-bench",
       dependencies: [
         "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
-        "LoadKit", "CLoadIO", "CLibSSL",
+        "LoadKit", "LinkKit", "CLoadIO", "CLibSSL",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Bench/ri-bench"),
@@ -104,6 +115,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
   ],

@@ -65,7 +65,7 @@ struct ConnectClient: ~Copyable {
     places[number].received = 0
     places[number].isSent = false
     places[number].offset += UInt64(messageBytes)
-    let socket = try connectToLoopback(order.port, congestion: order.congestion)
+    let socket = try connectTo(order.host, order.port, congestion: order.congestion)
     places[number].socket = socket
     let sent = Glibc.send(
       socket, pattern.bytes(at: places[number].offset), messageBytes,

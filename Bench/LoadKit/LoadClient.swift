@@ -142,7 +142,7 @@ func connectAll(
 ) throws(LoadError) -> [Int32] {
   var sockets: [Int32] = []
   for number in 0..<order.workload.connections {
-    let socket = try connectToLoopback(order.port, congestion: order.congestion)
+    let socket = try connectTo(order.host, order.port, congestion: order.congestion)
     poller.add(socket, interest, number: number)
     sockets.append(socket)
   }

@@ -10,8 +10,9 @@ public struct TargetOrder: Codable, Sendable {
   public var mode: Mode
   /// Whether each connection begins with a PROXY v1 line, which is not part of the load.
   public var expectsProxyLine: Bool
-  /// On 127.0.0.1; 0 takes a free port.
+  /// 0 takes a free port.
   public var port: UInt16
+  public var host = loopbackHost
   public var congestion: CongestionControl?
 
   public init(
@@ -57,7 +58,7 @@ public struct LoadTarget: ~Copyable {
   private var connections: [Connection] = []
 
   public init(_ order: TargetOrder, counters: consuming SharedCounters) throws(LoadError) {
-    listener = try listenOnLoopback(order.port, congestion: order.congestion)
+    listener = try listenOn(order.host, order.port, congestion: order.congestion)
     self.order = order
     self.counters = counters
     buffer = .allocate(byteCount: Self.receiveBytes, alignment: 4096)

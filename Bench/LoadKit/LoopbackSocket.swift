@@ -1,4 +1,5 @@
-// Non-blocking TCP sockets on 127.0.0.1, and the error of everything here that can fail.
+// Non-blocking TCP sockets, on 127.0.0.1 unless told otherwise, and the error of everything here
+// that can fail.
 
 import CLoadIO
 import Glibc
@@ -16,13 +17,26 @@ public struct LoadError: Error, Codable, Sendable, CustomStringConvertible {
 /// Which congestion control sockets ask for; nil leaves it to the route or the system.
 public typealias CongestionControl = String
 
+/// An IPv4 address in digits and dots.
+public typealias Host = String
+public let loopbackHost: Host = "127.0.0.1"
+/// All addresses of a listener's network.
+public let anyHost: Host = "0.0.0.0"
+
 /// A listening socket on 127.0.0.1; port 0 takes a free one.
 public func listenOnLoopback(
   _ port: UInt16, congestion: CongestionControl? = nil
 ) throws(LoadError) -> Int32 {
+  try listenOn(loopbackHost, port, congestion: congestion)
+}
+
+/// A listening socket; port 0 takes a free one.
+public func listenOn(
+  _ host: Host, _ port: UInt16, congestion: CongestionControl?
+) throws(LoadError) -> Int32 {
   let listener = try streamSocket(congestion)
   setOption(listener, SOL_SOCKET, SO_REUSEADDR)
-  let bound = withLoopback(port) { bind(listener, $0, $1) }
+  let bound = withAddress(host, port) { bind(listener, $0, $1) }
   guard bound == 0 else { throw .system("bind port \(port)") }
   guard listen(listener, 4096) == 0 else { throw .system("listen") }
   return listener
@@ -33,11 +47,18 @@ public func listenOnLoopback(
 public func connectToLoopback(
   _ port: UInt16, congestion: CongestionControl? = nil
 ) throws(LoadError) -> Int32 {
+  try connectTo(loopbackHost, port, congestion: congestion)
+}
+
+/// A connection under way, as `connectToLoopback` gives it.
+public func connectTo(
+  _ host: Host, _ port: UInt16, congestion: CongestionControl?
+) throws(LoadError) -> Int32 {
   let descriptor = try streamSocket(congestion)
   setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY)
-  let result = withLoopback(port) { connect(descriptor, $0, $1) }
+  let result = withAddress(host, port) { connect(descriptor, $0, $1) }
   guard result == 0 || errno == EINPROGRESS else {
-    let error = LoadError.system("connect to port \(port)")
+    let error = LoadError.system("connect to \(host) port \(port)")
     close(descriptor)
     throw error
   }
@@ -88,13 +109,14 @@ private func setOption(_ descriptor: Int32, _ level: Int32, _ option: Int32) {
   setsockopt(descriptor, level, option, &on, socklen_t(MemoryLayout<Int32>.size))
 }
 
-private func withLoopback(
-  _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+private func withAddress(
+  _ host: Host, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
 ) -> Int32 {
   var address = sockaddr_in()
   address.sin_family = sa_family_t(AF_INET)
   address.sin_port = port.bigEndian
-  address.sin_addr = in_addr(s_addr: UInt32(0x7F00_0001).bigEndian)
+  // What is no address becomes one that nobody has.
+  if inet_pton(AF_INET, host, &address.sin_addr) != 1 { address.sin_addr = in_addr(s_addr: .max) }
   return withUnsafePointer(to: address) {
     $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
       body($0, socklen_t(MemoryLayout<sockaddr_in>.size))

@@ -46,8 +46,8 @@ public struct Workload: Codable, Equatable, Sendable {
 /// What a client is told to do.
 public struct LoadOrder: Codable, Sendable {
   public var workload: Workload
-  /// On 127.0.0.1.
   public var port: UInt16
+  public var host = loopbackHost
   public var warmUpSeconds: Double
   public var seconds: Double
   /// Processes whose CPU time is measured over the same window.

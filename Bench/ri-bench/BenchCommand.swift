@@ -11,7 +11,7 @@ struct BenchCommand: ParsableCommand {
     abstract: "Measures the tunnel beside a plain encrypted relay, in interleaved rounds.",
     subcommands: [
       RunCommand.self, ClientRole.self, TargetRole.self, RooflineRole.self, RingRole.self,
-      OursRole.self,
+      OursRole.self, LinkRole.self,
     ],
     defaultSubcommand: RunCommand.self)
 }
@@ -20,7 +20,7 @@ struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run", abstract: "Runs cases and prints a table (default).")
 
-  @Argument(help: "Cases or groups (tunnel, ring, micro); all when none is named.")
+  @Argument(help: "Cases or groups (tunnel, ring, micro, link); all but link when none is named.")
   var cases: [String] = []
 
   @Flag(help: "List the cases and end.")
@@ -29,11 +29,12 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Rounds; in each every system runs once. 1 to 100.")
   var rounds = 3
 
-  @Option(help: "Seconds that are measured in each run, after the warm-up. 0.1 to 600.")
-  var seconds = 2.0
+  @Option(
+    help: "Seconds that are measured in each run, after the warm-up. 0.1 to 600; 2, over links 10.")
+  var seconds: Double?
 
-  @Option(help: "Seconds of warm-up. 0 to 60.")
-  var warmUp = 0.5
+  @Option(help: "Seconds of warm-up. 0 to 60; 0.5, over links 5.")
+  var warmUp: Double?
 
   @Option(
     help:
@@ -48,8 +49,8 @@ struct RunCommand: ParsableCommand {
 
   func validate() throws {
     guard (1...100).contains(rounds) else { throw ValidationError("--rounds: 1 to 100") }
-    guard (0.1...600).contains(seconds) else { throw ValidationError("--seconds: 0.1 to 600") }
-    guard (0...60).contains(warmUp) else { throw ValidationError("--warm-up: 0 to 60") }
+    guard (0.1...600).contains(seconds ?? 1) else { throw ValidationError("--seconds: 0.1 to 600") }
+    guard (0...60).contains(warmUp ?? 1) else { throw ValidationError("--warm-up: 0 to 60") }
     _ = try chosenSystems()
   }
 
@@ -63,6 +64,10 @@ struct RunCommand: ParsableCommand {
     let network = try LoopbackNetwork.prepare(hostNetwork: hostNetwork)
     let machine = Machine.read(network: network)
     writeText(machine.headline, to: 2)
+    let links = LinkPlan(
+      rounds: rounds, warmUpSeconds: warmUp ?? 5, seconds: seconds ?? 10,
+      systems: try chosenSystems())
+    let (seconds, warmUp) = (seconds ?? 2, warmUp ?? 0.5)
     let plan = RoundPlan(
       rounds: rounds, warmUpSeconds: warmUp, seconds: seconds, systems: try chosenSystems(),
       congestion: network.congestion)
@@ -70,6 +75,7 @@ struct RunCommand: ParsableCommand {
     for item in chosen {
       switch item {
       case .load(let load): report.loads += measure(load, plan)
+      case .link(let link): report.links += measure(link, links)
       case .micro(let micro): report.micros += micro.measure(rounds: rounds)
       }
     }

@@ -13,11 +13,13 @@ struct LoadCase {
 enum BenchCase {
   case load(LoadCase)
   case micro(MicroCase)
+  case link(LinkCase)
 
   var name: String {
     switch self {
     case .load(let load): load.name
     case .micro(let micro): micro.name
+    case .link(let link): link.name
     }
   }
 
@@ -26,11 +28,13 @@ enum BenchCase {
     case .load(let load):
       "\(load.workload.about): \(load.systems.map(\.rawValue).joined(separator: ", "))"
     case .micro(let micro): micro.about
+    case .link(let link):
+      "\(link.workload.about): \(LinkCase.systems.map(\.rawValue).joined(separator: ", "))"
     }
   }
 }
 
-/// All cases, in the groups `tunnel`, `ring` and `micro`.
+/// All cases, in the groups `tunnel`, `ring`, `micro` and `link`.
 struct Catalogue {
   /// Workloads that are also run over a relay in the clear, ring against ring.
   static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64", "crr-32"]
@@ -62,10 +66,14 @@ struct Catalogue {
       BenchCase.load(LoadCase(name: "ring-\($0.name)", workload: $0, systems: System.rings))
     }
     let micros = MicroCase.all.map(BenchCase.micro)
-    return Catalogue(groups: [("tunnel", tunnels), ("ring", rings), ("micro", micros)])
+    return Catalogue(
+      groups: [("tunnel", tunnels), ("ring", rings), ("micro", micros)] + [
+        ("link", try LinkCase.read("\(root)/Profiles/link").map(BenchCase.link))
+      ])
   }
 
-  /// The cases of these names or groups, each once; all for none.
+  /// The cases of these names or groups, each once; for none all that need neither root nor much
+  /// time.
   func select(_ names: [String]) throws(LoadError) -> [BenchCase] {
     let known = Set(groups.map(\.name) + groups.flatMap { $0.cases.map(\.name) })
     for name in names where !known.contains(name) {
@@ -73,7 +81,8 @@ struct Catalogue {
     }
     return groups.flatMap { group in
       group.cases.filter {
-        names.isEmpty || names.contains(group.name) || names.contains($0.name)
+        names.isEmpty && group.name != "link" || names.contains(group.name)
+          || names.contains($0.name)
       }
     }
   }

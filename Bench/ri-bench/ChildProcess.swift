@@ -95,6 +95,16 @@ final class ChildProcess {
     guard readLine(within: 10) == "ready" else { throw LoadError("\(name) did not start") }
   }
 
+  /// Asks it to end; the last line that it prints, if it does within the time.
+  func end(within seconds: Double) -> String? {
+    guard isRunning else { return nil }
+    kill(identifier, SIGTERM)
+    var last: String?
+    while let line = readLine(within: seconds) { last = line }
+    stop()
+    return last
+  }
+
   /// Kills it and waits until it is gone.
   func stop() {
     guard isRunning else { return }

@@ -29,8 +29,9 @@ func runOurs(_ end: TunnelEnd, _ order: EndOrder) -> Never {
 private func hubSettings(_ order: EndOrder, _ secret: Secret) -> HubSettings {
   var settings = HubSettings()
   settings.tunnelPort = order.listenPort
-  settings.bindAddress = .loopbackV4
+  settings.bindAddress = IPAddress(parsing: order.listenHost)
   settings.shards = 1
+  settings.targetHost = order.connectHost
   settings.allowedEdges = [
     AllowedEdge(id: "bench", secret: secret, listenPorts: [order.clientPort])
   ]
@@ -39,9 +40,9 @@ private func hubSettings(_ order: EndOrder, _ secret: Secret) -> HubSettings {
 }
 
 private func edgeSettings(_ order: EndOrder, _ secret: Secret) -> EdgeSettings {
-  var settings = EdgeSettings(hubHost: "127.0.0.1", edgeID: "bench", secret: secret)
+  var settings = EdgeSettings(hubHost: order.connectHost, edgeID: "bench", secret: secret)
   settings.hubPort = order.connectPort
-  settings.bindAddress = .loopbackV4
+  settings.bindAddress = IPAddress(parsing: order.listenHost)
   settings.trust = .insecure
   settings.shards = 1
   return settings

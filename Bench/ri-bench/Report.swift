@@ -9,6 +9,7 @@ struct Report: Codable {
   var seconds: Double
   var loads: [LoadFigures] = []
   var micros: [MicroFigures] = []
+  var links: [LinkFigures] = []
 
   init(machine: Machine, rounds: Int, seconds: Double) {
     self.machine = machine
@@ -16,7 +17,9 @@ struct Report: Codable {
     self.seconds = seconds
   }
 
-  var hasFailures: Bool { loads.contains { $0.failure != nil } }
+  var hasFailures: Bool {
+    loads.contains { $0.failure != nil } || links.contains { $0.failure != nil }
+  }
 
   static func rateUnit(_ isBulk: Bool) -> String { isBulk ? "Gbit/s" : "op/s" }
   static func cpuUnit(_ isBulk: Bool) -> String { isBulk ? "CPU-s/GB" : "CPU-us/op" }
@@ -30,6 +33,7 @@ struct Report: Codable {
   func text() -> String {
     var text = "\n" + machine.headline
     if !loads.isEmpty { text += loadText() }
+    text += LinkFigures.text(links)
     if !micros.isEmpty { text += "\n" + MicroFigures.table(micros).rendered() }
     return text
   }

@@ -10,12 +10,14 @@ import LoadKit
 /// Which end of a tunnel a process is.
 enum TunnelEnd: String, Codable, ExpressibleByArgument { case edge, hub }
 
-/// What one end of a tunnel is told. All ports are on 127.0.0.1.
+/// What one end of a tunnel is told.
 struct EndOrder: Codable {
   /// Where it accepts: clients at the edge, edges at the hub.
   var listenPort: UInt16
+  var listenHost = loopbackHost
   /// Where it connects to: the hub from the edge, the target from the hub.
   var connectPort: UInt16
+  var connectHost = loopbackHost
   /// The port that clients use, for the hub to assign.
   var clientPort: UInt16
   /// 16 random bytes in hexadecimal, the same at both ends: key or secret.

@@ -57,7 +57,8 @@ final class RooflineRelay {
 
   init(_ end: TunnelEnd, _ order: EndOrder) throws {
     cipher = try RooflineCipher(end, key: order.key)
-    listener = try listenOnLoopback(order.listenPort, congestion: order.congestion)
+    listener = try listenOn(
+      order.listenHost, order.listenPort, congestion: order.congestion)
     self.end = end
     self.order = order
     input = .allocate(byteCount: Self.bufferBytes, alignment: 4096)
@@ -85,7 +86,8 @@ final class RooflineRelay {
   private func acceptAll() {
     while let accepted = acceptFromLoopback(listener) {
       guard let place = takePair(),
-        let onward = try? connectToLoopback(order.connectPort, congestion: order.congestion)
+        let onward = try? connectTo(
+          order.connectHost, order.connectPort, congestion: order.congestion)
       else {
         close(accepted)
         continue

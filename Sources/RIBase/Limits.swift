@@ -73,11 +73,26 @@ public enum Limits {
 
   // MARK: Unauthenticated peers (SPEC 2.1)
 
-  /// Handshakes under way at once on a shard.
+  /// Handshakes under way at once on a shard: what it makes in two or three seconds, well within
+  /// `handshakeTimeout`, so that nobody is let in to be cut off later.
   public static let handshakesMax = 1_024
   /// The same from one source address (an IPv6 /64 counts as one): half, so that one address
   /// cannot keep all others out.
   public static let handshakesPerSourceMax = 512
+  /// Handshakes that move on in one tick. Each may cost a signature, a millisecond or so, which
+  /// the data of tunnels that are up waits for.
+  public static let handshakeStepsPerTick = 2
+  /// Handshakes whose bytes wait for their turn. With so many the shard accepts no more until half
+  /// of them are done, a fraction of a second's work; what comes waits in the kernel's backlog.
+  public static let handshakesWaitingMax = 256
+  /// What one receive takes of a peer that has not said who it is.
+  public static let handshakeReceiveBytes = 4 * kib
+
+  // MARK: Messages that peers can cause
+
+  /// Messages of one kind that are reported in a row, before one in each `messageInterval`.
+  public static let messagesBurst = 10
+  public static let messageInterval = Interval.seconds(1)
 
   // MARK: Tables
 
@@ -126,6 +141,9 @@ public enum Limits {
   public static let connectStagger = Interval.milliseconds(250)
   /// How long a stopping shard waits for its sockets to close.
   public static let goodbyeTimeout = Interval.seconds(1)
+  /// What a shard's thread asks of the scheduler: the least there is. A tick is about as long, and
+  /// whoever waits for a small message should not wait for somebody's whole slice of 3 ms.
+  public static let shardTimeSlice = Interval.microseconds(100)
   /// Pause before accepting again when the process or the system is out of descriptors.
   public static let acceptPause = Interval.milliseconds(100)
 

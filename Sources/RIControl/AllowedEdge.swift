@@ -28,9 +28,25 @@ public struct AllowedEdge: Codable, Equatable, Sendable {
   }
 
   /// What the hub tells this edge, after the handshake and at every change.
-  public var message: EdgeConfigMessage {
+  public func message(offering extensions: Extensions) -> EdgeConfigMessage {
     EdgeConfigMessage(
       listenPorts: listenPorts, listenPortsUdp: listenPortsUdp,
-      stunIntervalSecs: stunIntervalSecs, firewallConfig: firewallConfig)
+      stunIntervalSecs: stunIntervalSecs, firewallConfig: firewallConfig,
+      extensions: extensions.names)
+  }
+
+  /// What a hub that drains tells this edge. One that knows no better is told to close its ports:
+  /// it keeps the connections that it has accepted.
+  public func drainingMessage(
+    offering extensions: Extensions, inForce: Extensions
+  ) -> EdgeConfigMessage {
+    var message = message(offering: extensions)
+    if inForce.contains(.drain) {
+      message.draining = true
+    } else {
+      message.listenPorts = []
+      message.listenPortsUdp = []
+    }
+    return message
   }
 }

@@ -16,9 +16,11 @@ public struct HubHandshake {
     case malformed(HandshakeError)
   }
 
+  private let offer: Extensions
   private var reader = LineReader(limit: Limits.handshakeLineBytesMax)
 
-  public init() {}
+  /// `offer` is what the hub's answer names.
+  public init(offering offer: Extensions = []) { self.offer = offer }
 
   /// Takes plaintext of the edge. `consumed` bytes belong to the handshake; once the verdict is
   /// `accepted` the rest are frames.
@@ -38,7 +40,7 @@ public struct HubHandshake {
       guard let edge = edges.authenticate(line) else {
         return .refused(edgeID: line.edgeID, answer: EdgeConfigMessage.unauthorized.encodedLine())
       }
-      return .accepted(edge, answer: edge.message.encodedLine())
+      return .accepted(edge, answer: edge.message(offering: offer).encodedLine())
     } catch {
       return .malformed(error)
     }

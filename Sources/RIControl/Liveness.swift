@@ -7,8 +7,8 @@ public enum LivenessRole: Sendable { case edge, hub }
 
 /// What `Liveness` wants done.
 public enum LivenessAction: Equatable, Sendable {
-  /// Send a PING with these 8 bytes (hub only).
-  case sendPing(payload: UInt64)
+  /// Send a PING with this number (hub only).
+  case sendPing(sequence: UInt64)
   /// Nothing came for 45 s: close the tunnel.
   case dead
 }
@@ -16,14 +16,19 @@ public enum LivenessAction: Equatable, Sendable {
 /// Sends PING every 15 s (hub), measures the round trip, and finds a peer that has gone silent.
 public struct Liveness: Sendable {
   public let role: LivenessRole
-  /// The last measured time between a PING and its PONG.
+  /// The last measured time between a PING and its PONG (hub).
   public private(set) var roundTrip: Interval?
+  /// The shortest of them in this tunnel's life: the path without queues, as some PING came before
+  /// there was load. An edge is told it in PINGs.
+  public private(set) var baseRoundTrip: Interval?
 
   @usableFromInline
   var lastReceived: Instant
   private var nextPing: Instant
-  private var sentPayload: UInt64 = 0
+  private var sentSequence: UInt64 = 0
   private var sentAt: Instant?
+  /// The next PONG is followed by one more PING, which tells the edge what was measured.
+  private var tellsNext = false
 
   public init(role: LivenessRole, now: Instant) {
     self.role = role
@@ -35,21 +40,36 @@ public struct Liveness: Sendable {
   @inlinable
   public mutating func received(now: Instant) { lastReceived = now }
 
+  /// Hub: has the round trip measured at once, and told to the edge as soon as it is known.
+  public mutating func measureNow(now: Instant) {
+    nextPing = now
+    tellsNext = true
+  }
+
   /// What is due at `now`; ask again until nil.
   public mutating func poll(now: Instant) -> LivenessAction? {
     if now - lastReceived >= Limits.silenceTimeout { return .dead }
     guard role == .hub, now >= nextPing else { return nil }
     nextPing = now + Limits.pingInterval
-    sentPayload &+= 1
+    sentSequence &+= 1
     sentAt = now
-    return .sendPing(payload: sentPayload)
+    return .sendPing(sequence: sentSequence)
   }
 
   /// Takes a PONG; one that does not answer the last PING is ignored.
-  public mutating func pong(payload: UInt64, now: Instant) {
-    guard let sentAt, payload == sentPayload else { return }
-    roundTrip = now - sentAt
+  public mutating func pong(sequence: UInt64, now: Instant) {
+    guard let sentAt, sequence == sentSequence else { return }
+    let measured = now - sentAt
+    roundTrip = measured
+    baseRoundTrip = min(baseRoundTrip ?? measured, measured)
     self.sentAt = nil
+    if tellsNext { nextPing = now }
+    tellsNext = false
+  }
+
+  /// Edge: takes what a PING says of the round trip.
+  public mutating func told(baseRoundTrip: Interval?) {
+    if let baseRoundTrip { self.baseRoundTrip = baseRoundTrip }
   }
 
   /// When `poll` will next have something to say, if nothing arrives until then.

@@ -20,6 +20,8 @@ public struct ReconnectPolicy: Sendable {
   static let steadyAfter = Interval.seconds(60)
 
   private var attempt = 0
+  /// Whether the last tunnel was left because its hub drained, and another dialled at once.
+  private var hasMadeWay = false
 
   public init() {}
 
@@ -27,13 +29,29 @@ public struct ReconnectPolicy: Sendable {
   public mutating func delay(after reason: EndReason, random: UInt64) -> Interval {
     switch reason {
     case .unauthorized: attempt = Self.exponentMax
-    case .lost(let livedFor) where livedFor >= Self.steadyAfter: attempt = 0
-    case .lost: break
+    case .lost(let livedFor): noteLife(livedFor)
     }
     let longest = min(Self.longestBackOff, .seconds(1 << Int64(attempt)))
     attempt = min(attempt + 1, Self.exponentMax)
     let half = UInt64(longest.nanoseconds / 2)
     let jitter = random.multipliedFullWidth(by: half + 1).high
     return Interval(nanoseconds: Int64(half + jitter))
+  }
+
+  /// The time to wait before another hub is dialled for one that drains: none, and the count starts
+  /// anew. But a hub that drains tunnel after tunnel, none of which lives for 60 s, is dialled as
+  /// one that loses them.
+  public mutating func delay(afterDrainingFor livedFor: Interval, random: UInt64) -> Interval {
+    noteLife(livedFor)
+    guard !hasMadeWay else { return delay(after: .lost(livedFor: livedFor), random: random) }
+    hasMadeWay = true
+    attempt = 0
+    return .zero
+  }
+
+  private mutating func noteLife(_ livedFor: Interval) {
+    guard livedFor >= Self.steadyAfter else { return }
+    attempt = 0
+    hasMadeWay = false
   }
 }

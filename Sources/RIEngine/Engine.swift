@@ -5,6 +5,7 @@ import RIControl
 import RICrypto
 import RIRing
 import RITLS
+import RIWire
 import Synchronization
 
 /// Why an engine did not start.
@@ -29,6 +30,7 @@ public enum EngineError: Error, Sendable, CustomStringConvertible {
 public final class Engine: Sendable {
   public typealias Report = @Sendable (EngineEvent) -> Void
 
+  public let role: EngineStatus.Role
   private let shards: [ShardThread]
   /// Where a hub accepts edges; nil for an edge.
   public let tunnelPort: Port?
@@ -36,6 +38,7 @@ public final class Engine: Sendable {
   /// Starts a hub. Throws when its tunnel port cannot be bound or its certificate not be used.
   public init(hub settings: HubSettings, report: @escaping Report) throws(EngineError) {
     let (tls, pin) = try Self.serverContext(settings)
+    let offer = try Self.allowedExtensions()
     let peers = ShardDirectory()
     var addresses = bindAddresses(settings.bindAddress)
       .map { SocketAddress($0, settings.tunnelPort) }
@@ -48,14 +51,15 @@ public final class Engine: Sendable {
         index: index, budgetBytes: settings.memoryBudgetBytes / count, report: report
       ) {
         .hub(
-          HubState(settings: settings, tls: tls, tunnelAddresses: bound) { edgeID in
-            peers.broadcast(.edgeConnectedElsewhere(edgeID: edgeID), except: index)
+          HubState(settings: settings, tls: tls, tunnelAddresses: bound, offer: offer) {
+            peers.broadcast(.edgeConnectedElsewhere($0), except: index)
           })
       }
       threads.append(thread)
       // Port 0: the first shard took a free port, the others share it.
       if let port = thread.tunnelPort { for i in addresses.indices { addresses[i].port = port } }
     }
+    role = .hub
     shards = threads
     tunnelPort = threads.first?.tunnelPort
     peers.set(threads)
@@ -65,13 +69,24 @@ public final class Engine: Sendable {
   /// Starts an edge: it dials its hub until it is stopped. Its one tunnel lives on one shard.
   public init(edge settings: EdgeSettings, report: @escaping Report) throws(EngineError) {
     let trust = try EdgeTrust(settings: settings, report: report)
+    let extensions = try Self.allowedExtensions()
     raiseDescriptorLimit()
+    role = .edge
     shards = [
       try ShardThread(index: 0, budgetBytes: settings.memoryBudgetBytes, report: report) {
-        .edge(EdgeState(settings: settings, trust: trust))
+        .edge(EdgeState(settings: settings, trust: trust, extensions: extensions))
       }
     ]
     tunnelPort = nil
+  }
+
+  /// What the environment leaves of the extensions that we know.
+  private static func allowedExtensions() throws(EngineError) -> Extensions {
+    do throws(UnknownExtension) {
+      return try Extensions(allowed: environmentVariable(Extensions.variable))
+    } catch {
+      throw .settings("\(error)")
+    }
   }
 
   private static func serverContext(
@@ -99,7 +114,12 @@ public final class Engine: Sendable {
 
   /// No new streams; the engine stops when the live ones are gone, or after `limit`.
   public func drain(for limit: Interval) {
-    for shard in shards { shard.send(.drain(limit)) }
+    let shards = shards
+    let drainAll: @Sendable () -> Void = { for shard in shards { shard.send(.drain(limit)) } }
+    guard role == .hub else { return drainAll() }
+    // An edge that is told dials again at once: by then no shard of ours may listen any more.
+    let countdown = Countdown(from: shards.count, drainAll)
+    for shard in shards { shard.send(.stopAccepting { countdown.step() }) }
   }
 
   /// Ends everything at once.
@@ -118,18 +138,33 @@ public final class Engine: Sendable {
   }
 
   /// A look at each shard that still runs.
-  public func status() async -> [ShardStatus] {
+  public func status() async -> EngineStatus {
     var all: [ShardStatus] = []
     for shard in shards {
       if let status = await shard.status() { all.append(status) }
     }
-    return all
+    return EngineStatus(role: role, shards: all)
   }
 }
 
 /// The addresses to listen on: the one given, or all of both families.
 func bindAddresses(_ address: IPAddress?) -> [IPAddress] {
   address.map { [$0] } ?? [.anyV4, .anyV6]
+}
+
+/// Calls something when it has been stepped often enough, from whatever thread.
+private final class Countdown: Sendable {
+  private let left: Atomic<Int>
+  private let body: @Sendable () -> Void
+
+  init(from count: Int, _ body: @escaping @Sendable () -> Void) {
+    left = Atomic(count)
+    self.body = body
+  }
+
+  func step() {
+    if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { body() }
+  }
 }
 
 /// The shards of a hub, for telling the others about an edge.

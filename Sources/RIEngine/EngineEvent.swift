@@ -1,6 +1,7 @@
-// What an engine reports while it runs, why tunnels end, and its counters.
+// What an engine reports while it runs, and why tunnels end.
 
 import RIBase
+import RIControl
 import RICrypto
 import RIRing
 import RITLS
@@ -13,6 +14,8 @@ public enum LinkEndReason: Sendable, CustomStringConvertible {
   case silent
   case handshakeTimedOut
   case handshakeFailed(String)
+  /// The hub has as many handshakes under way as it makes, of all or of one address.
+  case tooManyHandshakes
   /// The hub refused us.
   case unauthorized
   case refusedByHub(String)
@@ -24,6 +27,8 @@ public enum LinkEndReason: Sendable, CustomStringConvertible {
   case revoked
   case outOfBuffers
   case stopping
+  /// One side was about to stop, and no stream was left.
+  case drained
   case socket(code: Int32)
   case tls(TLSError)
   case protocolViolation(TunnelError)
@@ -34,6 +39,7 @@ public enum LinkEndReason: Sendable, CustomStringConvertible {
     case .silent: "nothing received for \(Int(Limits.silenceTimeout.seconds)) s"
     case .handshakeTimedOut: "handshake not done in \(Int(Limits.handshakeTimeout.seconds)) s"
     case .handshakeFailed(let why): "handshake failed: \(why)"
+    case .tooManyHandshakes: "too many handshakes at once"
     case .unauthorized: "unauthorized: the hub does not know this edge id or its secret is wrong"
     case .noAddress(let host, let code): "no address for \(host): \(errnoText(code))"
     case .refusedByHub(let reason): "refused by the hub: \(reason)"
@@ -42,6 +48,7 @@ public enum LinkEndReason: Sendable, CustomStringConvertible {
     case .revoked: "the edge is no longer allowed"
     case .outOfBuffers: "out of buffers"
     case .stopping: "stopping"
+    case .drained: "drained"
     case .socket(let code): errnoText(code)
     case .tls(let error): "TLS: \(error)"
     case .protocolViolation(let error): "protocol violation: \(error)"
@@ -56,10 +63,19 @@ public enum EngineEvent: Sendable {
   /// The hub accepts edges on this port.
   case hubReady(address: SocketAddress)
   case edgeConnected(edgeID: String, address: SocketAddress)
+  /// The edge is about to stop: it opens no new streams and ends with its last.
+  case edgeDraining(edgeID: String, address: SocketAddress)
   case edgeDisconnected(edgeID: String, address: SocketAddress, reason: LinkEndReason)
-  case edgeRefused(address: SocketAddress, reason: LinkEndReason)
+  /// `leftOut`: so many were refused before this one and not reported, as there were too many.
+  case edgeRefused(address: SocketAddress, reason: LinkEndReason, leftOut: Int)
   case tunnelUp(hub: SocketAddress, cipher: String)
   case tunnelDown(reason: LinkEndReason, retryAfter: Interval)
+  /// The hub is about to stop: new streams wait for another tunnel, which is dialled now.
+  case tunnelDraining(hub: SocketAddress)
+  /// A tunnel whose hub drained has ended; another may be up meanwhile.
+  case tunnelDrained(hub: SocketAddress, reason: LinkEndReason)
+  /// Messages of a kind that there were too many of, told so because none came since.
+  case messagesLeftOut(ThrottledMessage, count: Int)
   /// Trust on first use: the pin that was remembered.
   case hubTrustedOnFirstUse(pin: String)
   case listening(address: SocketAddress)
@@ -67,28 +83,4 @@ public enum EngineEvent: Sendable {
   case listenerClosed(port: Port)
   /// A stream has become a sustained flow (SPEC 2.5). `edgeID` is nil at the edge.
   case streamSustained(edgeID: String?, stream: UInt32, bytes: UInt64)
-}
-
-/// Totals of a shard since its start, and what it holds now.
-public struct ShardCounters: Sendable {
-  public var connectionsOpened: UInt64 = 0
-  public var connectionsClosed: UInt64 = 0
-  public var clientsRefused: UInt64 = 0
-  public var streamsRefused: UInt64 = 0
-  public var budgetResets: UInt64 = 0
-  public var streamsSustained: UInt64 = 0
-  public var handshakesRefused: UInt64 = 0
-
-  public init() {}
-}
-
-/// A look at a shard: counters, tables and buffers in use.
-public struct ShardStatus: Sendable {
-  public var counters: ShardCounters
-  public var links: Int
-  public var tunnelsReady: Int
-  public var connections: Int
-  public var listeners: Int
-  public var stashBuffersInUse: Int
-  public var sliceNodesInUse: Int
 }

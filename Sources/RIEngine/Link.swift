@@ -5,6 +5,7 @@ import RIControl
 import RIRing
 import RITLS
 import RITunnel
+import RIWire
 
 /// A tunnel's connection and all that hangs on it. One object a tunnel, owned by its shard.
 ///
@@ -27,12 +28,25 @@ final class Link {
   @exclusivity(unchecked) var liveness: Liveness?
   /// The edge this link authenticated as (at the hub).
   var edge: AllowedEdge?
-  /// When the tunnel came up.
+  /// The order of its authentication among all of this process (at the hub).
+  var order: UInt64 = 0
+  /// What both ends have agreed on.
+  @exclusivity(unchecked) var extensions: Extensions = []
+  /// The edge has said what it knows (at the hub).
+  var hasSaidHello = false
+  /// The other end has said that it is about to stop.
+  var isDraining = false
+  /// When the tunnel came up; `connectedAt` in seconds since 1970.
   var readySince = Instant(nanoseconds: 0)
+  var connectedAt = 0.0
 
   /// The unfinished record that the last receive ended with, in a buffer of `ShardPool.carry`.
   @exclusivity(unchecked) var carry: Slice?
   @exclusivity(unchecked) var receiving = false
+  /// Bytes of an edge that has not said who it is; they wait for their turn.
+  var unopened: [UInt8] = []
+  /// Such an edge has ended its direction behind them.
+  var hasEnded = false
   /// The sealed bytes in flight: at most one buffer of `ShardPool.tunnelSend`.
   @exclusivity(unchecked) var outgoing = SliceQueue()
   @exclusivity(unchecked) var sending = false
@@ -63,6 +77,11 @@ final class Link {
 }
 
 extension Link {
+  /// Whether it is an edge's that has not said who it is (at the hub).
+  var isStranger: Bool {
+    if case .hub = handshake { phase != .ready } else { false }
+  }
+
   /// Whether nothing of a stream is left here: neither itself nor a frame on its way.
   var isQuiet: Bool {
     guard let tunnel else { return true }

@@ -8,6 +8,8 @@ struct Listener {
   var socket: Socket
   var address: SocketAddress
   var purpose: Purpose
+  /// Whether an accept is pending.
+  var isAccepting = false
   var isClosing = false
 
   enum Purpose {
@@ -40,9 +42,13 @@ extension Shard {
   }
 
   func armAccept(_ id: SlotID) {
-    guard !listeners[id].isClosing else { return }
-    let kind: OperationKind =
-      listeners[id].purpose == .tunnels ? .tunnelAccept : .clientAccept
+    guard listeners.contains(id), !listeners[id].isClosing, !listeners[id].isAccepting else {
+      return
+    }
+    let isForTunnels = listeners[id].purpose == .tunnels
+    if isForTunnels, isAcceptPaused { return }
+    listeners[id].isAccepting = true
+    let kind: OperationKind = isForTunnels ? .tunnelAccept : .clientAccept
     ring.accept(on: listeners[id].socket, token: OperationToken(kind, id).token)
   }
 
@@ -53,14 +59,46 @@ extension Shard {
       listeners[id].socket, mode: .graceful, token: OperationToken(.listenerClose, id).token)
   }
 
+  func stopAccepting(_ whenDone: @escaping () -> Void) {
+    for id in listeners.ids { closeListener(id) }
+    if listeners.count == 0 { whenDone() } else { whenNotListening = whenDone }
+  }
+
+  func listenerClosed(_ id: SlotID) {
+    listeners.remove(id)
+    guard listeners.count == 0, let whenDone = whenNotListening else { return }
+    whenNotListening = nil
+    whenDone()
+  }
+
   /// The accepted socket of a completion, or nil after having dealt with a failure: out of
   /// descriptors means a pause, as the backlog would fail again at once.
   func acceptedSocket(_ id: SlotID, _ completion: Completion) -> Socket? {
-    if completion.result >= 0 { return Socket(descriptor: completion.result) }
-    if !completion.more, listeners.contains(id), completion.result != -ErrorNumber.cancelled {
-      schedule(.accept, id, at: now + Limits.acceptPause)
+    if !completion.more, listeners.contains(id) {
+      listeners[id].isAccepting = false
+      if completion.result >= 0 || completion.result == -ErrorNumber.cancelled {
+        // Cancelled: closing or paused, or the pause was over before its cancellation was.
+        armAccept(id)
+      } else {
+        schedule(.accept, id, at: now + Limits.acceptPause)
+      }
     }
-    return nil
+    return completion.result >= 0 ? Socket(descriptor: completion.result) : nil
+  }
+
+  /// Leaves tunnels that come in the kernel's backlog for now.
+  func pauseAccepting() {
+    guard !isAcceptPaused else { return }
+    isAcceptPaused = true
+    for id in listeners.ids where listeners[id].purpose == .tunnels && listeners[id].isAccepting {
+      ring.cancel(OperationToken(.tunnelAccept, id).token)
+    }
+  }
+
+  func resumeAccepting() {
+    guard isAcceptPaused else { return }
+    isAcceptPaused = false
+    for id in listeners.ids where listeners[id].purpose == .tunnels { armAccept(id) }
   }
 
   /// Closes a socket that nothing hangs on yet; its peer sees a reset.

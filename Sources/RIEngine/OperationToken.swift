@@ -8,6 +8,7 @@ enum OperationKind: UInt8 {
   case tunnelAccept
   case clientAccept
   case linkConnect
+  case handshakeReceive
   case linkReceive
   case linkSend
   case linkClose

@@ -47,6 +47,13 @@ public final class Shard {
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
+  /// Links whose handshake has bytes to go on with, in the order of their coming.
+  @exclusivity(unchecked) var handshakeQueue: [SlotID] = []
+  /// So many wait there that tunnels are not accepted for now.
+  var isAcceptPaused = false
+  /// To be called when the last listener is closed.
+  var whenNotListening: (() -> Void)?
+  var throttles: MessageThrottles
 
   /// Commands taken out of the mailbox.
   var commands: [ShardCommand] = []
@@ -96,7 +103,14 @@ public final class Shard {
     budget = MemoryBudget(bytes: stash.count * stash.bytes)
     now = ring.updateNow()
     timers = TimerWheel(capacity: Limits.timersMax, now: now)
+    throttles = MessageThrottles(now: now)
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
+  }
+
+  /// Whether it takes no new streams any more.
+  var isDraining: Bool {
+    if case .running = phase { return false }
+    return true
   }
 
   var isStopped: Bool {
@@ -133,15 +147,18 @@ public final class Shard {
   func tick(until limit: Instant?) {
     var deadline = timers.nextDeadline
     if let limit { deadline = min(deadline ?? limit, limit) }
+    if !handshakeQueue.isEmpty { deadline = now }
     let completions = ring.wait(until: deadline)
     now = ring.now
     for completion in completions { handle(completion) }
+    advanceHandshakes()
     readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
     keepBudget()
     flushLinks()
     armReceives()
+    leaveOutgoingTunnels()
     finishDrainIfDone()
   }
 
@@ -151,6 +168,7 @@ public final class Shard {
     switch operation.kind {
     case .connectionReceive: connectionReceived(slot, completion)
     case .connectionSend: connectionSent(slot, completion)
+    case .handshakeReceive: handshakeReceived(slot, completion)
     case .linkReceive: linkReceived(slot, completion)
     case .linkSend: linkSent(slot, completion)
     case .clientAccept: clientAccepted(slot, completion)
@@ -159,7 +177,7 @@ public final class Shard {
     case .tunnelAccept: tunnelAccepted(slot, completion)
     case .linkConnect: linkConnected(slot, completion)
     case .linkClose: linkClosed(slot)
-    case .listenerClose: listeners.remove(slot)
+    case .listenerClose: listenerClosed(slot)
     case .refusalClose: refusals.remove(slot)
     case .hubResolve: hubResolved(completion)
     case .targetResolve: targetResolved(slot, completion)

@@ -13,15 +13,24 @@ extension Shard {
   /// socket is closed; until then no other is reset.
   func keepBudget() {
     let stash = store[ShardPool.stash]
-    budget.setHeld(stash.usedCount * stash.shape.bytes)
+    budget.setHeld(heldBytes)
     guard stash.freeCount < stash.shape.count / Limits.stashReserveDivisor,
       !connections.contains(evicted), let id = longestStalled()
     else { return }
     evicted = id
     counters.budgetResets += 1
     let span = now - connections[id].progressAt
-    report(.warning("memory budget spent: reset a stream stalled for \(span.seconds) s"))
+    reportBudgetReset("reset a stream stalled for \(span.seconds) s")
     connectionFailed(id)
+  }
+
+  /// Bytes held for sockets that take none.
+  var heldBytes: Int { store[ShardPool.stash].usedCount * store[ShardPool.stash].shape.bytes }
+
+  func reportBudgetReset(_ what: String) {
+    guard let leftOut = throttles.admit(.memoryBudget, now: now) else { return }
+    let others = leftOut > 0 ? ", and \(leftOut) others" : ""
+    report(.warning("memory budget spent: \(what)\(others)"))
   }
 
   /// O(all connections): only when the budget is nearly spent, and once for each reset.

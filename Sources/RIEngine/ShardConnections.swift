@@ -184,6 +184,7 @@ extension Shard {
 
   private func stashExhausted(_ id: SlotID) {
     counters.budgetResets += 1
+    reportBudgetReset("reset a stream that it had no room for")
     connectionFailed(id)
   }
 

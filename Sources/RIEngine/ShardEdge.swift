@@ -12,6 +12,8 @@ import RIWire
 final class EdgeState {
   let settings: EdgeSettings
   let trust: EdgeTrust
+  /// The extensions that this edge answers where they are offered.
+  let extensions: Extensions
   var reconnect = ReconnectPolicy()
   /// Addresses of the hub that have not been tried in this attempt.
   var untried: [SocketAddress] = []
@@ -20,8 +22,10 @@ final class EdgeState {
   var dialTimer: TimerID?
   /// Links of this attempt that are not up yet.
   var attempts: [SlotID] = []
-  /// The link that is up.
+  /// The link that is up, for new streams.
   var tunnel: SlotID?
+  /// Links whose hub drains; they carry the streams that they have.
+  @exclusivity(unchecked) var outgoingTunnels: [SlotID] = []
   /// Ports that the hub assigned, with their listeners; nil where binding failed.
   var ports: [Port] = []
   var listeners: [SocketAddress: SlotID] = [:]
@@ -29,9 +33,10 @@ final class EdgeState {
 
   let bindAddresses: [IPAddress]
 
-  init(settings: EdgeSettings, trust: EdgeTrust) {
+  init(settings: EdgeSettings, trust: EdgeTrust, extensions: Extensions = .all) {
     self.settings = settings
     self.trust = trust
+    self.extensions = extensions
     bindAddresses = RIEngine.bindAddresses(settings.bindAddress)
   }
 }
@@ -114,6 +119,20 @@ extension Shard {
     edge.dialTimer = schedule(.dial, at: deadline)
   }
 
+  /// Dials anew, at once or when the back-off is over.
+  func dial(_ edge: EdgeState, after delay: Interval) {
+    if delay <= .zero { return dial(edge) }
+    edge.dialing = .waiting
+    scheduleDial(edge, at: now + delay)
+  }
+
+  /// For good: the edge is about to stop.
+  func giveUpDialling(_ edge: EdgeState) {
+    edge.dialing = .idle
+    edge.untried = []
+    cancelDial(edge)
+  }
+
   private func cancelDial(_ edge: EdgeState) {
     if let timer = edge.dialTimer { timers.cancel(timer) }
     edge.dialTimer = nil
@@ -164,8 +183,9 @@ extension Shard {
       edge.attempts = []
       edge.tunnel = id
       linkReady(link, id, side: .edge)
+      answerOffer(message, edge, link)
       report(.tunnelUp(hub: link.peer, cipher: link.tls.cipherName))
-      apply(message, edge)
+      configure(message, edge, link, id)
     case .refused(let reason):
       endLink(
         id, reason == EdgeConfigMessage.unauthorized.error ? .unauthorized : .refusedByHub(reason))
@@ -177,6 +197,11 @@ extension Shard {
   func edgeLinkEnded(
     _ edge: EdgeState, _ link: Link, _ id: SlotID, _ reason: LinkEndReason, wasReady: Bool
   ) {
+    if let index = edge.outgoingTunnels.firstIndex(of: id) {
+      edge.outgoingTunnels.remove(at: index)
+      report(.tunnelDrained(hub: link.peer, reason: reason))
+      return
+    }
     if edge.tunnel == id { edge.tunnel = nil }
     edge.attempts.removeAll { $0 == id }
     if !wasReady, edge.dialing == .connecting {
@@ -193,8 +218,7 @@ extension Shard {
     var why = EndReason.lost(livedFor: livedFor)
     if case .unauthorized = reason { why = .unauthorized }
     let delay = edge.reconnect.delay(after: why, random: ring.random())
-    edge.dialing = .waiting
-    scheduleDial(edge, at: now + delay)
+    dial(edge, after: delay)
     report(.tunnelDown(reason: reason, retryAfter: delay))
   }
 
@@ -203,10 +227,36 @@ extension Shard {
   func configReceived(_ payload: UnsafeRawBufferPointer, _ link: Link, _ id: SlotID) {
     guard case .edge(let edge) = role else { return }
     do {
-      apply(try EdgeConfigMessage(parsing: payload), edge)
+      configure(try EdgeConfigMessage(parsing: payload), edge, link, id)
     } catch {
       endLink(id, .protocolViolation(.malformed(error)))
     }
+  }
+
+  /// Does as the hub says. One that has said it drains has nothing more to say: the next hub has.
+  private func configure(
+    _ message: EdgeConfigMessage, _ edge: EdgeState, _ link: Link, _ id: SlotID
+  ) {
+    guard !link.isDraining else { return }
+    apply(message, edge)
+    if message.draining, link.extensions.contains(.drain) { makeWay(for: link, id, edge) }
+  }
+
+  // MARK: Extensions
+
+  /// Takes into force what the hub offers and we know, and says so in our first frame (SPEC 5). A
+  /// hub that offers none of it hears nothing.
+  private func answerOffer(_ message: EdgeConfigMessage, _ edge: EdgeState, _ link: Link) {
+    link.extensions = edge.extensions.intersection(Extensions(names: message.extensions))
+    guard !link.extensions.isEmpty else { return }
+    link.tunnel?.usesAutoWindows = link.extensions.contains(.autoWindow)
+    link.tunnel?.sendHello(hello(of: link, draining: false))
+  }
+
+  func hello(of link: Link, draining: Bool) -> [UInt8] {
+    HelloMessage(
+      extensions: link.extensions.names, version: productVersion, draining: draining
+    ).encodedFramePayload()
   }
 
   /// Opens what is new, closes what is gone, leaves the rest alone (SPEC 4.2).

@@ -6,6 +6,7 @@ import RIRing
 import RITLS
 import RITunnel
 import RIWire
+import Synchronization
 
 /// What a hub's shard holds beside its links and connections.
 final class HubState {
@@ -14,7 +15,9 @@ final class HubState {
   let tls: TLSServerContext
   var gate: HandshakeGate
   let tunnelAddresses: [SocketAddress]
-  let othersReplace: (String) -> Void
+  /// The extensions that this hub offers.
+  let offer: Extensions
+  let othersReplace: (Authentication) -> Void
   /// Targets given by name, looked up anew when `staleAt` has passed.
   var resolved: [String: (addresses: [SocketAddress], staleAt: Instant)] = [:]
   /// The addresses that connections have not tried of their target's name.
@@ -26,15 +29,31 @@ final class HubState {
   /// that an edge has authenticated here.
   init(
     settings: HubSettings, tls: TLSServerContext, tunnelAddresses: [SocketAddress],
-    othersReplace: @escaping (String) -> Void
+    offer: Extensions = .all, othersReplace: @escaping (Authentication) -> Void
   ) {
     self.settings = settings
     self.tls = tls
     self.tunnelAddresses = tunnelAddresses
+    self.offer = offer
     self.othersReplace = othersReplace
     allowed = AllowedEdges(settings.allowedEdges)
     gate = HandshakeGate()
     lookups = Slab(capacity: Limits.targetLookupsMax)
+  }
+}
+
+/// An edge has said who it is. Shards tell each other by messages, which may cross or come late;
+/// the order says which of an edge's tunnels is the newest, on whatever shard.
+struct Authentication: Sendable {
+  let edgeID: String
+  let order: UInt64
+
+  private static let count = Atomic<UInt64>(0)
+
+  /// The next in this process's order.
+  init(of edgeID: String) {
+    self.edgeID = edgeID
+    order = Self.count.add(1, ordering: .relaxed).newValue
   }
 }
 
@@ -69,11 +88,12 @@ extension Shard {
     guard let peer = ring.peerAddress(of: socket) else { return refuse(socket) }
     guard hub.gate.admit(peer.ip) else {
       counters.handshakesRefused += 1
+      reportRefusal(peer, .tooManyHandshakes)
       return refuse(socket)
     }
     let link = Link(
       socket: socket, peer: peer, tls: TLSLink(server: hub.tls, store: store),
-      phase: .handshaking, handshake: .hub(HubHandshake()))
+      phase: .handshaking, handshake: .hub(HubHandshake(offering: hub.offer)))
     guard let id = links.insert(link) else {
       hub.gate.leave(peer.ip)
       return refuse(socket)
@@ -88,10 +108,12 @@ extension Shard {
     switch verdict {
     case .needsMore: break
     case .accepted(let edge, let answer):
-      replaceTunnels(of: edge.id, except: id)
-      hub.othersReplace(edge.id)
+      let authentication = Authentication(of: edge.id)
+      replaceTunnels(olderThan: authentication)
+      hub.othersReplace(authentication)
       hub.gate.leave(link.peer.ip)
       link.edge = edge
+      link.order = authentication.order
       link.line = answer
       linkReady(link, id, side: .hub)
       report(.edgeConnected(edgeID: edge.id, address: link.peer))
@@ -103,27 +125,77 @@ extension Shard {
     }
   }
 
-  /// What the edge can do beyond the protocol. This hub offers nothing yet, so it only has to be
-  /// what SPEC 5 says it is.
+  /// What the edge knows beyond the protocol (SPEC 5): what we have offered of that is in force
+  /// from here on. A later HELLO may say that it drains, and changes nothing else.
   func helloReceived(_ payload: UnsafeRawBufferPointer, _ id: SlotID) {
-    do {
-      _ = try HelloMessage(parsing: payload)
+    guard case .hub(let hub) = role, let tunnel = links[id].tunnel else { return }
+    let link = links[id]
+    do throws(WireError) {
+      let hello = try HelloMessage(parsing: payload)
+      if !link.hasSaidHello {
+        let common = hub.offer.intersection(Extensions(names: hello.extensions))
+        // Streams that exist have the windows of the protocol.
+        if !common.isEmpty, tunnel.counters.streamsOpened > 0 { throw .lateHello }
+        link.hasSaidHello = true
+        takeIntoForce(common, hub, link)
+      }
+      noteDraining(hello, link)
+      markDirty(link, id)
     } catch {
       endLink(id, .protocolViolation(.malformed(error)))
     }
   }
 
+  private func takeIntoForce(_ extensions: Extensions, _ hub: HubState, _ link: Link) {
+    link.extensions = extensions
+    if extensions.contains(.autoWindow) {
+      link.tunnel?.usesAutoWindows = true
+      link.liveness?.measureNow(now: now)
+      _ = sendPings(on: link)
+    }
+    // It joined just before we began to drain, and was told so as one that does not know of it.
+    if isDraining, extensions.contains(.drain), let edge = link.edge {
+      sendConfiguration(of: edge, hub, link)
+    }
+  }
+
+  private func noteDraining(_ hello: HelloMessage, _ link: Link) {
+    guard hello.draining, link.extensions.contains(.drain), !link.isDraining,
+      let edge = link.edge
+    else { return }
+    link.isDraining = true
+    report(.edgeDraining(edgeID: edge.id, address: link.peer))
+  }
+
+  /// Queues a CONFIG with what the edge is to do now.
+  func sendConfiguration(of edge: AllowedEdge, _ hub: HubState, _ link: Link) {
+    let message =
+      isDraining
+      ? edge.drainingMessage(offering: hub.offer, inForce: link.extensions)
+      : edge.message(offering: hub.offer)
+    link.tunnel?.sendConfig(message.encodedFramePayload())
+  }
+
   /// An edge has one tunnel: a newer one ends the older (SPEC 2.1 step 5).
-  func replaceTunnels(of edgeID: String, except kept: SlotID) {
-    for id in links.ids where id != kept && links[id].edge?.id == edgeID {
+  func replaceTunnels(olderThan authentication: Authentication) {
+    for id in links.ids
+    where links[id].edge?.id == authentication.edgeID
+      && links[id].order < authentication.order
+    {
       endLink(id, .replaced)
     }
+  }
+
+  /// Reports an edge that did not get in, unless there are too many of those.
+  private func reportRefusal(_ address: SocketAddress, _ reason: LinkEndReason) {
+    guard let leftOut = throttles.admit(.refusal, now: now) else { return }
+    report(.edgeRefused(address: address, reason: reason, leftOut: leftOut))
   }
 
   func hubLinkEnded(_ hub: HubState, _ link: Link, _ reason: LinkEndReason, wasReady: Bool) {
     guard let edge = link.edge, wasReady else {
       hub.gate.leave(link.peer.ip)
-      report(.edgeRefused(address: link.peer, reason: link.refusal ?? reason))
+      reportRefusal(link.peer, link.refusal ?? reason)
       return
     }
     report(.edgeDisconnected(edgeID: edge.id, address: link.peer, reason: reason))
@@ -141,7 +213,7 @@ extension Shard {
         endLink(id, .revoked)
       } else if let changed = changes.push.first(where: { $0.id == edge.id }) {
         links[id].edge = changed
-        links[id].tunnel?.sendConfig(changed.message.encodedFramePayload())
+        sendConfiguration(of: changed, hub, links[id])
         markDirty(id)
       }
     }

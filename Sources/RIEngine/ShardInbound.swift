@@ -34,7 +34,7 @@ extension Shard {
 
   /// Step 4: opens record after record where they lie. What is left, the start of a record, is
   /// carried over to the next receive.
-  private func openRecords(of link: Link, _ id: SlotID, _ received: Slice) {
+  func openRecords(of link: Link, _ id: SlotID, _ received: Slice) {
     var input = joined(link, received)
     opening: while input.count > 0, link.phase != .closing {
       switch link.tls.open(&input) {
@@ -120,7 +120,7 @@ extension Shard {
       if connections.contains(owner) { markReceivePending(owner) }
     case .sustained(let stream): streamSustained(stream, of: tunnel, link)
     case .opened(let stream): streamOpened(stream, of: tunnel, link, id)
-    case .ping: tunnel.sendPong(tunnel.payload)
+    case .ping: pingReceived(tunnel, link)
     case .pong: pongReceived(tunnel.payload, link)
     case .config: configReceived(tunnel.payload, link, id)
     case .hello: helloReceived(tunnel.payload, id)

@@ -11,6 +11,12 @@ extension Shard {
   func armReceive(of link: Link, _ id: SlotID) {
     guard !link.receiving, link.phase != .closing else { return }
     link.receiving = true
+    if link.isStranger {
+      ring.receive(
+        on: link.socket, into: ShardPool.small, limitBytes: Limits.handshakeReceiveBytes,
+        token: OperationToken(.handshakeReceive, id).token)
+      return
+    }
     let pool = ShardPool.tunnelReceive
     ring.receive(
       on: link.socket, into: pool, limitBytes: store[pool].shape.bytes,
@@ -55,9 +61,11 @@ extension Shard {
   func linkReady(_ link: Link, _ id: SlotID, side: TunnelRole) {
     link.phase = .ready
     link.readySince = now
+    link.connectedAt = ring.wallClockSeconds
     link.tunnel = FramedTunnel(
       role: side, store: store, now: now, budget: budget, seed: ring.random())
     link.liveness = Liveness(role: side == .hub ? .hub : .edge, now: now)
+    refreshPath(of: link)
     rescheduleLinkTimer(link, id)
     markDirty(link, id)
   }
@@ -71,27 +79,51 @@ extension Shard {
     guard links.contains(id) else { return }
     let link = links[id]
     link.timer = nil
-    guard link.phase == .ready, let tunnel = link.tunnel else {
-      endLink(id, .handshakeTimedOut)
-      return
-    }
-    while let action = link.liveness?.poll(now: now) {
-      switch action {
-      case .sendPing(let payload):
-        withUnsafeBytes(of: payload.bigEndian) { tunnel.sendPing($0) }
-        markDirty(link, id)
-      case .dead:
-        endLink(id, .silent)
-        return
-      }
-    }
+    guard link.phase == .ready else { return endLink(id, .handshakeTimedOut) }
+    if link.isLeaving, case .running = phase { return endLink(id, .drained) }
+    guard sendPings(on: link) else { return endLink(id, .silent) }
+    markDirty(link, id)
     rescheduleLinkTimer(link, id)
   }
 
+  // MARK: The round trip
+
+  /// Queues the PINGs that are due; false when the peer has been silent for too long.
+  func sendPings(on link: Link) -> Bool {
+    refreshPath(of: link)
+    while let action = link.liveness?.poll(now: now) {
+      guard case .sendPing(let sequence) = action else { return false }
+      let payload = PingPayload(
+        sequence: sequence, baseRoundTrip: link.liveness?.baseRoundTrip)
+      payload.withBytes(long: link.extensions.contains(.autoWindow)) {
+        link.tunnel?.sendPing($0)
+      }
+    }
+    return true
+  }
+
+  func pingReceived(_ tunnel: FramedTunnel, _ link: Link) {
+    if link.extensions.contains(.autoWindow), let ping = PingPayload(decoding: tunnel.payload) {
+      link.liveness?.told(baseRoundTrip: ping.baseRoundTrip)
+    }
+    tunnel.sendPong(tunnel.payload)
+    refreshPath(of: link)
+  }
+
   func pongReceived(_ payload: UnsafeRawBufferPointer, _ link: Link) {
-    guard payload.count == MemoryLayout<UInt64>.size else { return }
-    let value = payload.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    link.liveness?.pong(payload: value, now: now)
+    guard let ping = PingPayload(decoding: payload) else { return }
+    link.liveness?.pong(sequence: ping.sequence, now: now)
+    // The first one may ask for another. Dead it is not: it has just spoken.
+    _ = sendPings(on: link)
+  }
+
+  /// Tells the tunnel how long its path is: the larger of two minima. That of the PINGs sees the
+  /// whole way, also where a proxy in the middle ends our TCP connection; it holds for the tunnel's
+  /// life, so it dates from before there was load. That of the kernel holds for some minutes and so
+  /// follows a route that has become longer. Neither is inflated by queues of our own.
+  private func refreshPath(of link: Link) {
+    let seen = [link.liveness?.baseRoundTrip, ring.minimumRoundTrip(of: link.socket)]
+    link.tunnel?.pathRoundTrip = seen.compactMap { $0 }.max()
   }
 
   // MARK: The end
@@ -101,6 +133,7 @@ extension Shard {
     guard links.contains(id), links[id].phase != .closing else { return }
     let link = links[id]
     let wasReady = link.phase == .ready
+    let reason = isOrderly(reason, link) ? .drained : reason
     if !link.sending, !link.isLeaving, link.phase != .connecting { sayGoodbye(link, id) }
     link.phase = .closing
     if let timer = link.timer { timers.cancel(timer) }
@@ -119,6 +152,12 @@ extension Shard {
     case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)
     case .edge(let edge): edgeLinkEnded(edge, link, id, reason, wasReady: wasReady)
     }
+  }
+
+  /// Whether a tunnel ends because one side was about to stop, and has carried its last stream.
+  private func isOrderly(_ reason: LinkEndReason, _ link: Link) -> Bool {
+    guard case .peerClosed = reason, let tunnel = link.tunnel else { return false }
+    return (link.isDraining || isDraining) && tunnel.streamsHeld == 0
   }
 
   /// Half-closes a quiet link; it ends when its peer closes. One in its handshake ends at once.

@@ -5,12 +5,14 @@ import RIControl
 
 /// A command to a shard, handled at its next tick.
 enum ShardCommand: Sendable {
+  /// Close all listeners, and say when they are closed. What is there goes on.
+  case stopAccepting(@Sendable () -> Void)
   /// No new streams; stop when the live ones are gone or the deadline has passed.
   case drain(Interval)
   /// Stop at once.
   case stop
-  /// Another shard authenticated this edge: a tunnel of it here is replaced.
-  case edgeConnectedElsewhere(edgeID: String)
+  /// Another shard authenticated this edge: an older tunnel of it here is replaced.
+  case edgeConnectedElsewhere(Authentication)
   case updateAllowedEdges([AllowedEdge])
   case status(@Sendable (ShardStatus) -> Void)
 }
@@ -27,41 +29,12 @@ extension Shard {
 
   private func handle(_ command: ShardCommand) {
     switch command {
+    case .stopAccepting(let whenDone): stopAccepting(whenDone)
     case .drain(let limit): beginDrain(limit)
     case .stop: phase = .stopped
-    case .edgeConnectedElsewhere(let edgeID): replaceTunnels(of: edgeID, except: .none)
+    case .edgeConnectedElsewhere(let authentication): replaceTunnels(olderThan: authentication)
     case .updateAllowedEdges(let edges): updateAllowedEdges(edges)
     case .status(let reply): reply(status)
     }
-  }
-
-  var status: ShardStatus {
-    ShardStatus(
-      counters: counters, links: links.count,
-      tunnelsReady: links.ids.count { links[$0].phase == .ready },
-      connections: connections.count, listeners: listeners.count,
-      stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse)
-  }
-
-  private func beginDrain(_ limit: Interval) {
-    guard case .running = phase else { return }
-    phase = .draining(deadline: now + limit)
-    schedule(.drain, at: now + limit)
-    for id in listeners.ids { closeListener(id) }
-  }
-
-  /// A draining shard leaves when its last stream is gone and its last frame sent, and ends when
-  /// its peers have closed: closing before they do could cost the bytes that are still under way (a
-  /// socket that is closed with bytes unread resets its connection).
-  func finishDrainIfDone() {
-    if case .draining(let deadline) = phase, connections.count == 0,
-      links.ids.allSatisfy({ links[$0].isQuiet })
-    {
-      phase = .leaving
-      schedule(.drain, at: min(deadline, now + Limits.goodbyeTimeout))
-      for id in links.ids { leave(id) }
-      flushLinks()
-    }
-    if case .leaving = phase, links.count == 0 { phase = .stopped }
   }
 }

@@ -46,6 +46,7 @@ final class ShardThread: Sendable {
     role: @Sendable () -> Shard.Role, outcome: StartOutcome
   ) {
     do {
+      requestTimeSlice(Limits.shardTimeSlice)
       let store = BufferStore(ShardPool.shapes(memoryBudgetBytes: budgetBytes))
       let (ring, note) = try makeRing(store: store, preference: try .fromEnvironment())
       if index == 0 {

@@ -54,7 +54,7 @@ extension Shard {
     case .link: linkTimerFired(timer.slot)
     case .targetConnect: targetConnectTimedOut(timer.slot)
     case .dial: dialTimerFired()
-    case .accept: if listeners.contains(timer.slot) { armAccept(timer.slot) }
+    case .accept: armAccept(timer.slot)
     case .housekeeping: keepHouse()
     case .trim: trimStash()
     case .relief: relieveStarvation()
@@ -62,10 +62,14 @@ extension Shard {
     }
   }
 
-  /// Gives memory back that nobody uses any more, and tries failed listeners again.
+  /// Gives memory back that nobody uses any more, tries failed listeners again, and tells of
+  /// messages that were left out.
   private func keepHouse() {
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
     if !isTrimming { trimStash() }
     if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
+    while let (kind, count) = throttles.pollLeftOut(now: now) {
+      report(.messagesLeftOut(kind, count: count))
+    }
   }
 }

@@ -144,6 +144,9 @@ public protocol IORing: AnyObject {
   func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket
   func localAddress(of socket: Socket) -> SocketAddress?
   func peerAddress(of socket: Socket) -> SocketAddress?
+  /// The shortest time to the peer of a TCP connection and back that the kernel has seen of late;
+  /// nil where it is not known.
+  func minimumRoundTrip(of socket: Socket) -> Interval?
   func set(_ option: SocketOption, on socket: Socket)
   /// Ends the sending direction (FIN after what was sent). For when no send is pending.
   func shutdownSending(_ socket: Socket)

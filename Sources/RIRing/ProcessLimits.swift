@@ -2,6 +2,7 @@
 
 import CLinuxIO
 import Glibc
+import RIBase
 
 /// Raises the limit of open descriptors to the hard limit (RLIMIT_NOFILE); returns what it is now.
 @discardableResult
@@ -18,6 +19,14 @@ public func raiseDescriptorLimit() -> Int {
 /// Processors this process may run on now.
 public func onlineProcessors() -> Int {
   max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+}
+
+/// Asks the scheduler to run the calling thread in short slices, which come sooner when the machine
+/// is busy; its share of the machine stays the same (EEVDF, Linux 6.12). False where it cannot be
+/// asked.
+@discardableResult
+public func requestTimeSlice(_ slice: Interval) -> Bool {
+  ri_set_time_slice(UInt64(clamping: slice.nanoseconds)) == 0
 }
 
 /// A variable of the environment, nil when unset or empty.

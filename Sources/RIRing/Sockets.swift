@@ -119,6 +119,15 @@ struct Sockets {
     return result == 0 && Int(info.tcpi_state) == TCP_CLOSE
   }
 
+  /// tcpi_min_rtt of tcp(7): the least of the last five minutes (tcp_min_rtt_wlen).
+  func minimumRoundTrip(of socket: Socket) -> Interval? {
+    var microseconds: UInt32 = 0
+    guard ri_minimum_rtt(socket.descriptor, &microseconds) == 0, microseconds > 0,
+      microseconds != .max
+    else { return nil }
+    return .microseconds(Int64(microseconds))
+  }
+
   func closeNow(_ socket: Socket) {
     _ = Glibc.close(socket.descriptor)
   }

@@ -51,10 +51,9 @@ public final class FramedTunnel {
   /// Sustained flows among the active streams.
   @exclusivity(unchecked) public internal(set) var sustainedStreams = 0
 
-  /// Whether both ends have the extension `autoWindow`; to be set before the first stream.
-  @exclusivity(unchecked) public var usesAutoWindows = false {
-    didSet { precondition(streams.count == 0, "windows are agreed on before there are streams") }
-  }
+  /// Whether both ends have the extension `autoWindow`; set before the first stream, as
+  /// streams that are there keep the windows that they have.
+  @exclusivity(unchecked) public var usesAutoWindows = false
   /// The path's round trip without our own queues, once it is known. `autoWindow` goes by it.
   @exclusivity(unchecked) public var pathRoundTrip: Interval?
 
@@ -212,6 +211,17 @@ public final class FramedTunnel {
   public func sendConfig(_ payload: [UInt8]) {
     precondition(role == .hub && payload.count <= Limits.configPayloadBytesMax)
     if !isEnded { configOutput.replace(with: payload) }
+  }
+
+  /// Edge: queues a HELLO, ahead of whatever is opened later. At most
+  /// `Limits.helloPayloadBytesMax`; dropped and counted when too much waits already.
+  public func sendHello(_ payload: [UInt8]) {
+    precondition(role == .edge && payload.count <= Limits.helloPayloadBytesMax)
+    guard !isEnded else { return }
+    let isQueued = payload.withUnsafeBytes {
+      controlQueue.append(.hello, stream: 0, payload: $0)
+    }
+    if !isQueued { counters.hellosDropped &+= 1 }
   }
 
   /// Ends the tunnel: releases everything queued and forgets all streams without an event.

@@ -3,14 +3,12 @@
 import RIBase
 
 /// How much of the memory for stalled streams is in use.
-public enum MemoryPressure: UInt8, Comparable, Sendable, Codable {
+public enum MemoryPressure: String, Sendable, Codable {
   case none
   /// Half of it: windows grow no more and go back to their floor.
   case high
   /// Three quarters: windows shrink below their floor.
   case critical
-
-  public static func < (a: MemoryPressure, b: MemoryPressure) -> Bool { a.rawValue < b.rawValue }
 }
 
 /// The memory budget of one shard. Its tunnels ask before a window grows; the shard says how much

@@ -71,4 +71,6 @@ public struct TunnelCounters: Equatable, Sendable {
   public var framesDropped: UInt64 = 0
   /// PING and PONG not queued because too many wait already.
   public var probesDropped: UInt64 = 0
+  /// HELLO not queued because too much waits already.
+  public var hellosDropped: UInt64 = 0
 }

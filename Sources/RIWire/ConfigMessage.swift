@@ -19,11 +19,13 @@ public struct EdgeConfigMessage: Hashable, Sendable {
   public var error: String?
   /// What the hub offers (SPEC 5).
   public var extensions: [String]
+  /// The hub is about to stop (extension `drain`).
+  public var draining: Bool
 
   public init(
     listenPorts: [Port] = [], listenPortsUdp: [Port] = [],
     stunIntervalSecs: Int = stunIntervalSecsDefault, firewallConfig: JSONValue? = nil,
-    error: String? = nil, extensions: [String] = []
+    error: String? = nil, extensions: [String] = [], draining: Bool = false
   ) {
     self.listenPorts = listenPorts
     self.listenPortsUdp = listenPortsUdp
@@ -31,6 +33,7 @@ public struct EdgeConfigMessage: Hashable, Sendable {
     self.firewallConfig = firewallConfig
     self.error = error
     self.extensions = extensions
+    self.draining = draining
   }
 
   /// The answer to an edge whose id or secret is wrong.
@@ -49,6 +52,7 @@ public struct EdgeConfigMessage: Hashable, Sendable {
       firewallConfig = message[.firewallConfig]
       error = try message.string(.error)
       extensions = try message.strings(.extensions)
+      draining = try message.bool(.draining)
     } catch {
       throw .badConfig(error)
     }
@@ -70,6 +74,7 @@ public struct EdgeConfigMessage: Hashable, Sendable {
     if !extensions.isEmpty {
       members.append(("extensions", .array(extensions.map { .string($0) })))
     }
+    if draining { members.append(("draining", .bool(true))) }
     JSONValue.write(members, to: &bytes)
     return bytes
   }
@@ -78,14 +83,17 @@ public struct EdgeConfigMessage: Hashable, Sendable {
   public func encodedLine() -> [UInt8] { encodedFramePayload() + [0x0A] }
 }
 
-/// What an edge answers to a hub that offers extensions.
+/// What an edge answers to a hub that offers extensions, and says again when it drains.
 public struct HelloMessage: Hashable, Sendable {
   public var extensions: [String]
   public var version: String?
+  /// The edge is about to stop (extension `drain`).
+  public var draining: Bool
 
-  public init(extensions: [String], version: String? = nil) {
+  public init(extensions: [String], version: String? = nil, draining: Bool = false) {
     self.extensions = extensions
     self.version = version
+    self.draining = draining
   }
 
   /// Reads a JSON object; absent, null and unknown fields as in CONFIG. Throws `.badHello`.
@@ -94,6 +102,7 @@ public struct HelloMessage: Hashable, Sendable {
       let message = try MessageReader(bytes)
       extensions = try message.strings(.extensions)
       version = try message.string(.version)
+      draining = try message.bool(.draining)
     } catch {
       throw .badHello(error)
     }
@@ -105,6 +114,7 @@ public struct HelloMessage: Hashable, Sendable {
       ("extensions", .array(extensions.map { .string($0) }))
     ]
     if let version { members.append(("version", .string(version))) }
+    if draining { members.append(("draining", .bool(true))) }
     var bytes: [UInt8] = []
     JSONValue.write(members, to: &bytes)
     return bytes
@@ -130,6 +140,15 @@ private struct MessageReader {
     guard let value = self[field] else { return nil }
     guard let text = value.asString else { throw .wrongType(field) }
     return text
+  }
+
+  /// Absent means false.
+  func bool(_ field: MessageField) throws(MessageFault) -> Bool {
+    switch self[field] {
+    case .bool(let value): return value
+    case nil: return false
+    default: throw .wrongType(field)
+    }
   }
 
   func integer(

@@ -13,6 +13,8 @@ public enum WireError: Error, Equatable, Sendable {
   case duplicateOpen(stream: UInt32)
   case badConfig(MessageFault)
   case badHello(MessageFault)
+  /// A first HELLO behind an OPEN: its extensions would change streams that exist.
+  case lateHello
 }
 
 /// What is wrong with a JSON message.
@@ -28,6 +30,7 @@ public enum MessageFault: Error, Equatable, Sendable {
 /// A field of a JSON message that the protocol knows.
 public enum MessageField: String, Sendable {
   case listenPorts, listenPortsUdp, stunIntervalSecs, firewallConfig, error, extensions, version
+  case draining
 }
 
 extension WireError: CustomStringConvertible {
@@ -44,6 +47,7 @@ extension WireError: CustomStringConvertible {
     case .duplicateOpen(let stream): "open of stream \(stream), which is in use"
     case .badConfig(let fault): "config \(fault)"
     case .badHello(let fault): "hello \(fault)"
+    case .lateHello: "hello behind the first open"
     }
   }
 }

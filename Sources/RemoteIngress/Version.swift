@@ -1,4 +1,6 @@
-// The version of the product.
+// The version of the library.
+
+import RIBase
 
 /// As in the change log.
-public let remoteIngressVersion = "0.1.0"
+public let remoteIngressVersion = productVersion

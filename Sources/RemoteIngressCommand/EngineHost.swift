@@ -16,7 +16,8 @@ enum EngineHost {
 
   /// Runs until the process is told to stop. `source` loads the configuration again.
   ///
-  /// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads a hub's allowed edges.
+  /// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads a hub's allowed edges;
+  /// SIGUSR1 has the status logged.
   static func run(_ role: Role, source: ConfigurationSource) throws {
     let signals = blockSignals()
     let logger = Logger(label: "remoteingress")
@@ -35,6 +36,7 @@ enum EngineHost {
     while true {
       switch nextSignal(of: signals) {
       case SIGHUP: reload(role, engine, source, logger)
+      case SIGUSR1: logStatus(engine, logger)
       case _ where isDraining: exit(0)
       default:
         isDraining = true
@@ -73,13 +75,20 @@ enum EngineHost {
     }
   }
 
+  private static func logStatus(_ engine: Engine, _ logger: Logger) {
+    Task {
+      let line = await engine.status().line
+      logger.info("status \(line)")
+    }
+  }
+
   // MARK: Signals
 
   /// Blocks what `run` waits for, in this thread and all it starts.
   private static func blockSignals() -> sigset_t {
     var signals = sigset_t()
     sigemptyset(&signals)
-    for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+    for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] { sigaddset(&signals, signal) }
     pthread_sigmask(SIG_BLOCK, &signals, nil)
     return signals
   }
@@ -100,13 +109,24 @@ extension EngineEvent {
     case .warning(let text): logger.warning("\(text)")
     case .hubReady(let address): logger.info("hub ready on \(address)")
     case .edgeConnected(let id, let address): logger.info("edge \(id) connected from \(address)")
+    case .edgeDraining(let id, let address):
+      logger.info("edge \(id) is draining, at \(address)")
     case .edgeDisconnected(let id, let address, let reason):
       logger.info("edge \(id) disconnected from \(address): \(reason)")
-    case .edgeRefused(let address, let reason): logger.info("refused \(address): \(reason)")
+    case .edgeRefused(let address, let reason, let leftOut):
+      let more = leftOut > 0 ? "; \(leftOut) more before it" : ""
+      logger.info("refused \(address): \(reason)\(more)")
     case .tunnelUp(let hub, let cipher): logger.info("tunnel up to \(hub), \(cipher)")
     case .tunnelDown(let reason, let retryAfter):
       let milliseconds = retryAfter.nanoseconds / 1_000_000
       logger.warning("no tunnel: \(reason); next attempt in \(milliseconds) ms")
+    case .tunnelDraining(let hub):
+      logger.info("the hub at \(hub) is draining: dialling anew")
+    case .tunnelDrained(let hub, let reason):
+      logger.info("old tunnel to \(hub) ended: \(reason)")
+    case .messagesLeftOut(.refusal, let count): logger.info("refused \(count) more")
+    case .messagesLeftOut(.memoryBudget, let count):
+      logger.warning("memory budget spent: reset \(count) more streams")
     case .hubTrustedOnFirstUse(let pin):
       logger.warning("the hub is trusted at first use: \(pin)")
     case .listening(let address): logger.info("listening tcp \(address)")

@@ -46,6 +46,23 @@ extension EndToEnd {
       try Self.play(ring, "impostor")
     }
 
+    @Test("a hub that drains tells each edge what it understands", arguments: [true, false])
+    func toldOfDrain(known: Bool) throws {
+      try Testbed.run(.uring) { bed in
+        bed.drainSeconds = 30
+        try bed.restart()
+        let hub = try #require(bed.hub)
+        let scenario: [String: Any] = [
+          "hub": bed.tunnelPort, "edge_id": bed.crookedID, "secret": bed.secret,
+          "own_port": bed.peer.edge, "target": bed.peer.target, "stop": hub.pid,
+          "known": known ? 1 : 0,
+        ]
+        try bed.play("crooked", "told_of_drain", scenario)
+        #expect(try hub.waitForExit(within: 5) == .code(0))
+        bed.forget(hub)
+      }
+    }
+
     @Test("a handshake that stops anywhere is cut off after 10 s", arguments: Ring.allCases)
     func slowLoris(ring: Ring) throws {
       try Self.play(ring, "slow_loris")
@@ -84,6 +101,33 @@ extension EndToEnd {
     @Test("CONFIG opens and closes ports and lets streams live on", arguments: Ring.allCases)
     func reconfigured(ring: Ring) throws {
       try Self.play(ring, "reconfigured") { ["first": $0.peer.edge, "second": $0.web.edge] }
+    }
+
+    @Test("an edge answers what it knows of a hub's offer", arguments: Ring.allCases)
+    func agreed(ring: Ring) throws {
+      try Self.play(ring, "agreed") { ["first": $0.peer.edge] }
+    }
+
+    @Test("an edge makes way when its hub drains", arguments: Ring.allCases)
+    func madeWay(ring: Ring) throws {
+      try Self.play(ring, "made_way") { ["first": $0.peer.edge] }
+    }
+
+    @Test("an edge that stops takes its leave", arguments: Ring.allCases)
+    func tookLeave(ring: Ring) throws {
+      try Testbed.bare(ring) { bed in
+        bed.drainSeconds = 30
+        let certificate = try bed.makeCertificate()
+        let edge = try bed.startEdge(until: [])
+        try bed.play(
+          "foreign_hub", "took_leave",
+          [
+            "port": bed.tunnelPort, "certificate": certificate, "first": bed.peer.edge,
+            "stop": edge.pid,
+          ])
+        #expect(try edge.waitForExit(within: 5) == .code(0))
+        bed.forget(edge)
+      }
     }
 
     @Test("without credit an edge sends its window and no more", arguments: Ring.allCases)

@@ -90,6 +90,80 @@ extension EndToEnd {
       }
     }
 
+    @Test("a hub that drains hands its edge to the next one", arguments: Ring.allCases)
+    func handedOver(ring: Ring) throws {
+      try Testbed.run(ring) { bed in
+        bed.drainSeconds = 30
+        try bed.restart()
+        let (hub, edge) = (try #require(bed.hub), try #require(bed.edge))
+        let offset = edge.log.utf8.count
+        // On the same port, as after a rolling update on one machine.
+        let next = try bed.startHub("next")
+        let scenario: [String: Any] = ["stop": hub.pid, "log": edge.logFile]
+        try bed.play("streams", "handed_over", bed.route.merging(scenario) { $1 })
+        #expect(try hub.waitForExit(within: 5) == .code(0))
+        bed.forget(hub)
+        try bed.curl(bed.url("small"))
+        #expect(hub.log.contains("edge edge-1 disconnected") && hub.log.contains(": drained"))
+        #expect(!edge.log.dropFirst(offset).contains(LogLine.tunnelDown))
+        #expect(next.log.contains("edge edge-1 connected"))
+        try bed.stop(edge)
+        try bed.stop(next)
+      }
+    }
+
+    @Test("SIGUSR1 has the status logged in one line", arguments: Ring.allCases)
+    func status(ring: Ring) throws {
+      try Testbed.run(ring) { bed in
+        try bed.curl(bed.url("small"))
+        for (child, role) in [(bed.hub, "hub"), (bed.edge, "edge")] {
+          let child = try #require(child)
+          child.send(SIGUSR1)
+          try child.waitForLog(LogLine.status)
+          let line = try #require(
+            child.log.split(separator: "\n").first { $0.contains(LogLine.status) })
+          let json = line[try #require(line.firstIndex(of: "{"))...]
+          let status = try #require(
+            try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])
+          #expect(status["role"] as? String == role)
+          let shards = try #require(status["shards"] as? [[String: Any]])
+          let tunnels = shards.flatMap { $0["tunnels"] as? [[String: Any]] ?? [] }
+          #expect(tunnels.count == 1)
+          #expect(tunnels.first?["edgeId"] as? String == bed.edgeID)
+          #expect(tunnels.first?["extensions"] as? [String] == ["autoWindow", "drain"])
+          #expect((tunnels.first?["bytesIn"] as? Int ?? 0) > 0)
+        }
+      }
+    }
+
+    @Test("REMOTEINGRESS_EXTENSIONS restricts what is spoken", arguments: ["hub", "edge"])
+    func restricted(who: String) throws {
+      try Testbed.bare(.uring) { bed in
+        try bed.startNginx()
+        for role in ["hub", "edge"] {
+          bed.environment["REMOTEINGRESS_EXTENSIONS"] = role == who ? "none" : nil
+          _ = try role == "hub" ? bed.startHub() : bed.startEdge()
+        }
+        try bed.curl(bed.url("small"))
+        let hub = try #require(bed.hub)
+        hub.send(SIGUSR1)
+        try hub.waitForLog(LogLine.status)
+        #expect(hub.log.contains(#""extensions":[]"#))
+      }
+    }
+
+    @Test("an unknown name in REMOTEINGRESS_EXTENSIONS is an error at the start")
+    func unknownExtension() throws {
+      try Testbed.bare(.epoll) { bed in
+        bed.environment["REMOTEINGRESS_EXTENSIONS"] = "drain,teleport"
+        try bed.write(bed.hubConfiguration(), to: "hub.yaml")
+        let child = try bed.start(
+          "hub", [Product.binary, "hub", "--config", "\(bed.directory)/hub.yaml"])
+        #expect(try child.waitForExit(within: 10) == .code(1))
+        #expect(child.log.contains("no extension is called 'teleport'"))
+      }
+    }
+
     @Test("a second tunnel with the same id replaces the first", arguments: Ring.allCases)
     func replaced(ring: Ring) throws {
       try Testbed.run(ring) { bed in

@@ -55,6 +55,19 @@ import Testing
     var after = before
     after.firewallConfig = .object(["blockedIps": .array([.string("192.0.2.1")])])
     #expect(AllowedEdges([before]).changes(to: [after]).push == [after])
-    #expect(after.message.firewallConfig == after.firewallConfig)
+    #expect(after.message(offering: []).firewallConfig == after.firewallConfig)
+  }
+
+  @Test func drainIsSaidToWhoKnowsItAndPortsAreTakenFromWhoDoesNot() throws {
+    var edge = try edge("e", "s")
+    edge.listenPorts = [80, 443]
+    edge.listenPortsUdp = [53]
+    let told = edge.drainingMessage(offering: .all, inForce: [.drain])
+    #expect(told.draining && told.listenPorts == [80, 443] && told.listenPortsUdp == [53])
+    #expect(told.extensions == Extensions.all.names)
+    for inForce in [Extensions.autoWindow, []] {
+      let old = edge.drainingMessage(offering: .all, inForce: inForce)
+      #expect(!old.draining && old.listenPorts.isEmpty && old.listenPortsUdp.isEmpty)
+    }
   }
 }

@@ -48,6 +48,23 @@ import Testing
     #expect(answer.last == 0x0A)
   }
 
+  @Test func hubNamesItsOffer() throws {
+    for offer in [Extensions.all, .drain, []] {
+      var handshake = HubHandshake(offering: offer)
+      let verdict = Array("EDGE e1 right\n".utf8).withUnsafeBytes {
+        handshake.receive($0, edges: edges).verdict
+      }
+      guard case .accepted(_, let answer) = verdict else {
+        Issue.record("not accepted: \(verdict)")
+        return
+      }
+      #expect(try EdgeConfigMessage(parsing: answer.dropLast()).extensions == offer.names)
+      // Without an offer the line is the published one, to the byte.
+      let names = String(decoding: answer, as: UTF8.self).contains("extensions")
+      #expect(names == !offer.isEmpty)
+    }
+  }
+
   @Test(arguments: ["EDGE e1 wrong\n", "EDGE e2 right\n"])
   func hubRefusesInOneWay(line: String) {
     guard case .refused(_, let answer) = hub(line, piece: 5).verdict else {

@@ -35,6 +35,28 @@ import Testing
     #expect(policy.delay(after: lost, random: .max) == .seconds(2))
   }
 
+  @Test func hubThatDrainsIsReplacedAtOnce() {
+    var policy = ReconnectPolicy()
+    for _ in 0..<10 { _ = policy.delay(after: lost, random: 0) }
+    #expect(policy.delay(afterDrainingFor: .seconds(3_600), random: .max) == .zero)
+    // Should the next one not be there yet: the usual waits from the first on.
+    for seconds: Int64 in [1, 2, 4] {
+      #expect(policy.delay(after: lost, random: .max) == .seconds(seconds))
+    }
+  }
+
+  @Test func hubThatDrainsTunnelAfterTunnelIsNotHammered() {
+    var policy = ReconnectPolicy()
+    #expect(policy.delay(afterDrainingFor: .zero, random: .max) == .zero)
+    for seconds: Int64 in [1, 2, 4, 8, 16, 30, 30] {
+      #expect(policy.delay(afterDrainingFor: .seconds(1), random: .max) == .seconds(seconds))
+    }
+    #expect(policy.delay(afterDrainingFor: .seconds(60), random: .max) == .zero)
+    // A tunnel that was merely lost makes it neither better nor worse.
+    #expect(policy.delay(after: .lost(livedFor: .seconds(5)), random: .max) == .seconds(1))
+    #expect(policy.delay(afterDrainingFor: .seconds(5), random: .max) == .seconds(2))
+  }
+
   @Test func refusalWaitsLongestEachTime() {
     var policy = ReconnectPolicy()
     for _ in 0..<3 {

@@ -31,7 +31,7 @@ struct HandshakeTests {
     #expect(hub.shard.links.count == 0)
     #expect(hub.gate?.count == 0)
     let reports = hub.events.filter {
-      if case .edgeRefused(_, .handshakeTimedOut) = $0.event { true } else { false }
+      if case .edgeRefused(_, .handshakeTimedOut, _) = $0.event { true } else { false }
     }
     #expect(reports.count == 1)
     hub.checkIdle("hub")

@@ -179,7 +179,7 @@ struct TunnelLifeTests {
     }
     #expect(count >= 3 && count <= 7)
     let refusals = hub.events.count {
-      if case .edgeRefused(_, .refused(World.edgeID)) = $0.event { true } else { false }
+      if case .edgeRefused(_, .refused(World.edgeID), _) = $0.event { true } else { false }
     }
     #expect(refusals == count)
     #expect(hub.shard.links.count == 0)

@@ -92,6 +92,9 @@ final class World {
   let targets: PeerRing
   private(set) var engines: [EngineUnderTest] = []
   var shapes = ShardPool.shapes(memoryBudgetBytes: 200 << 20)
+  /// What new hubs offer and new edges know.
+  var hubOffer = Extensions.all
+  var edgeExtensions = Extensions.all
   /// Hand-driven peers of the hub.
   var fakes: [FakeEdge] = []
 
@@ -117,7 +120,8 @@ final class World {
   }
 
   func startHub(
-    _ edges: [AllowedEdge], _ change: (inout HubSettings) -> Void = { _ in }
+    _ edges: [AllowedEdge], on host: SimulatedHost? = nil,
+    _ change: (inout HubSettings) -> Void = { _ in }
   ) throws -> EngineUnderTest {
     var settings = HubSettings()
     settings.allowedEdges = edges
@@ -125,8 +129,8 @@ final class World {
     change(&settings)
     let state = HubState(
       settings: settings, tls: tls,
-      tunnelAddresses: [SocketAddress(.anyV4, 8443)], othersReplace: { _ in })
-    return try start(.hub(state), on: hubHost)
+      tunnelAddresses: [SocketAddress(.anyV4, 8443)], offer: hubOffer, othersReplace: { _ in })
+    return try start(.hub(state), on: host ?? hubHost)
   }
 
   func startEdge(
@@ -138,7 +142,8 @@ final class World {
     settings.bindAddress = .anyV4
     change(&settings)
     let trust = try EdgeTrust(settings: settings, report: { _ in })
-    return try start(.edge(EdgeState(settings: settings, trust: trust)), on: host ?? edgeHost)
+    let state = EdgeState(settings: settings, trust: trust, extensions: edgeExtensions)
+    return try start(.edge(state), on: host ?? edgeHost)
   }
 
   private func start(_ role: Shard.Role, on host: SimulatedHost) throws -> EngineUnderTest {
@@ -256,6 +261,7 @@ extension EngineUnderTest {
     #expect(shard.counters.connectionsOpened == shard.counters.connectionsClosed, "\(name)")
     #expect(shard.pendingSends.isEmpty && shard.pendingReceives.isEmpty, "\(name): lists")
     #expect(shard.starvedConnections.isEmpty && shard.starvedLinks.isEmpty, "\(name): starved")
+    #expect(shard.handshakeQueue.isEmpty && !shard.isAcceptPaused, "\(name): handshakes")
     if !hasEnded {
       #expect(
         shard.timers.count == 1 + shard.links.count + dialTimers + stepTimers, "\(name): timers")

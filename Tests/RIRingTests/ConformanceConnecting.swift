@@ -72,6 +72,21 @@ import Testing
   }
 
   @Test(arguments: Backend.available)
+  func theMinimumRoundTripOfAConnectionIsKnown(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    #expect(driver.ring.minimumRoundTrip(of: try driver.streamSocket()) == nil)
+    let (client, server) = try driver.connection()
+    for _ in 0..<3 {
+      try driver.sendAll([1], client)
+      let receive = driver.receive(server, limit: 1)
+      #expect(driver.run { driver.bytes(receive) == [1] })
+    }
+    let roundTrip = try #require(driver.ring.minimumRoundTrip(of: client))
+    #expect(roundTrip > .zero && roundTrip < .seconds(1))
+    if case .simulated = backend { #expect(roundTrip == .microseconds(20)) }
+  }
+
+  @Test(arguments: Backend.available)
   func pendingConnectIsCancelled(_ backend: Backend) throws {
     let driver = try RingDriver(backend)
     // The backlog is full, so the next connection request stays unanswered.

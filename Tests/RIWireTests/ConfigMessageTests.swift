@@ -38,6 +38,21 @@ import Testing
     #expect(message.extensions == ["lanes", "later"])
   }
 
+  @Test func drainingIsSaidOnlyWhenItIsSo() throws {
+    var message = EdgeConfigMessage(listenPorts: [80], extensions: ["drain"])
+    let idle = message.encodedFramePayload()
+    #expect(!String(decoding: idle, as: UTF8.self).contains("draining"))
+    message.draining = true
+    let text = """
+      {"listenPorts":[80],"listenPortsUdp":[],"stunIntervalSecs":300,"extensions":["drain"],\
+      "draining":true}
+      """
+    #expect(message.encodedFramePayload() == Array(text.utf8))
+    #expect(try read(text) == message)
+    #expect(try read(#"{"draining":false}"#) == EdgeConfigMessage())
+    #expect(try read(#"{"draining":null}"#) == EdgeConfigMessage())
+  }
+
   @Test func theRefusalIsAnErrorAlone() throws {
     let line = EdgeConfigMessage.unauthorized.encodedLine()
     #expect(line == Array(#"{"error":"unauthorized"}"#.utf8) + [0x0A])
@@ -76,6 +91,7 @@ import Testing
     (#"{"stunIntervalSecs":2147483648}"#, .outOfRange(.stunIntervalSecs)),
     (#"{"error":1}"#, .wrongType(.error)), (#"{"extensions":"a"}"#, .wrongType(.extensions)),
     (#"{"extensions":[1]}"#, .wrongType(.extensions)),
+    (#"{"draining":1}"#, .wrongType(.draining)), (#"{"draining":"true"}"#, .wrongType(.draining)),
   ]
 
   @Test(arguments: refused) func refusesWithItsName(text: String, fault: MessageFault) {
@@ -110,10 +126,20 @@ import Testing
     #expect(try HelloMessage(parsing: "{}".utf8) == HelloMessage(extensions: []))
   }
 
+  @Test func saysThatItDrains() throws {
+    let hello = HelloMessage(extensions: ["drain"], version: "1.0", draining: true)
+    let text = #"{"extensions":["drain"],"version":"1.0","draining":true}"#
+    #expect(hello.encodedFramePayload() == Array(text.utf8))
+    #expect(try HelloMessage(parsing: text.utf8) == hello)
+  }
+
   @Test func refusesWithItsName() {
     #expect(throws: WireError.badHello(.notJSON)) { try HelloMessage(parsing: "hello".utf8) }
     #expect(throws: WireError.badHello(.wrongType(.version))) {
       try HelloMessage(parsing: #"{"version":1}"#.utf8)
+    }
+    #expect(throws: WireError.badHello(.wrongType(.draining))) {
+      try HelloMessage(parsing: #"{"draining":[]}"#.utf8)
     }
   }
 }

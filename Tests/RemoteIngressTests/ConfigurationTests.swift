@@ -184,6 +184,7 @@ import Testing
   @Test func unknownVariablesAreNamedAndHarmless() throws {
     let loaded = try ConfigurationSource(environment: [
       "REMOTEINGRESS_TUNEL_PORT": "1", "REMOTEINGRESS_RING": "epoll", "REMOTEINGRESS_SHARDS": "",
+      "REMOTEINGRESS_EXTENSIONS": "none",
       "OTHER": "x",
     ]).hub()
     #expect(

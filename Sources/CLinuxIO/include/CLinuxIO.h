@@ -5,6 +5,7 @@
 #include <features.h>
 #include <liburing.h>
 #include "CEpoll.h"
+#include "CSchedule.h"
 #include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -67,6 +68,10 @@ static inline void ri_prep_recvmsg_select(
   sqe->ioprio = flags;
   sqe->buf_group = group;
 }
+
+// The tcpi_min_rtt of linux/tcp.h, which does not go together with netinet/tcp.h: 0, or -1 where it
+// is missing. All bits set: no sample yet.
+int ri_minimum_rtt(int descriptor, uint32_t *microseconds);
 
 // prctl is variadic.
 static inline int ri_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -127,6 +127,11 @@ public final class SimulatedRing: IORing {
     kernel.socket(socket.descriptor)?.remote
   }
 
+  public func minimumRoundTrip(of socket: Socket) -> Interval? {
+    guard kernel.socket(socket.descriptor)?.isConnected == true else { return nil }
+    return Interval(nanoseconds: 2 * kernel.faults.delay.lowerBound.nanoseconds)
+  }
+
   public func set(_ option: SocketOption, on socket: Socket) {
     guard let socket = kernel.socket(socket.descriptor) else { return }
     switch option {

@@ -25,6 +25,9 @@ extension UringRing {
 
   public func localAddress(of socket: Socket) -> SocketAddress? { sockets.localAddress(of: socket) }
   public func peerAddress(of socket: Socket) -> SocketAddress? { sockets.peerAddress(of: socket) }
+  public func minimumRoundTrip(of socket: Socket) -> Interval? {
+    sockets.minimumRoundTrip(of: socket)
+  }
   public func set(_ option: SocketOption, on socket: Socket) { sockets.set(option, on: socket) }
   public func shutdownSending(_ socket: Socket) { sockets.shutdownSending(socket) }
 

@@ -14,10 +14,15 @@ extension Testbed {
       - {id: \(edgeID), secret: \(secret), listenPorts: [\(web.edge), \(peer.edge)]}
       - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)]}
       - {id: \(spareID), secret: \(secret), listenPorts: []}
+    \(crowd)
     targets:
       - {port: \(web.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(web.target)}
       - {port: \(peer.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(peer.target)}
     """
+  }
+
+  private var crowd: String {
+    (0..<crowdCount).map { "  - {id: crowd-\($0), secret: \(secret)}" }.joined(separator: "\n")
   }
 
   /// `trust` is the line that says how the edge checks the hub.

@@ -38,6 +38,7 @@ enum LogLine {
   static let draining = "draining"
   static let pinMismatch = "not the pinned one"
   static let ring = "ring: "
+  static let status = " status {"
 
   /// A port that listens on all addresses of both families.
   static func listening(_ port: Int) -> [String] {

@@ -24,6 +24,8 @@ final class Testbed {
   /// Another identity that the hub knows, for a second real edge; it owns no port.
   let spareID = "spare"
   var drainSeconds = 1
+  /// So many more identities, `crowd-0`, `crowd-1` …, that own no ports.
+  var crowdCount = 0
   /// Put in front of the product's command line.
   var wrapper: [String] = []
   /// For every process.
@@ -76,12 +78,12 @@ final class Testbed {
   private(set) var edge: ChildProcess?
 
   @discardableResult
-  func startHub() throws -> ChildProcess {
-    let offset = logLength("hub")
-    try write(hubConfiguration(), to: "hub.yaml")
+  func startHub(_ name: String = "hub") throws -> ChildProcess {
+    let offset = logLength(name)
+    try write(hubConfiguration(), to: "\(name).yaml")
     let child = try start(
-      "hub", wrapper + [Product.binary, "hub", "--config", "\(directory)/hub.yaml"])
-    hub = child
+      name, wrapper + [Product.binary, "hub", "--config", "\(directory)/\(name).yaml"])
+    if name == "hub" { hub = child }
     try child.waitForLog(LogLine.hubReady, from: offset)
     return child
   }

@@ -1,8 +1,11 @@
 """Peers that mean no good, or know no better: half handshakes, malformed frames, floods."""
 
 import asyncio
+import json
+import os
 import random
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -148,6 +151,33 @@ async def impostor(hub, edge_id, secret):
 
     garbage = (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", random.randbytes(1000))
     await asyncio.gather(*map(offer, garbage))
+
+
+async def told_of_drain(hub, edge_id, secret, own_port, target, stop, known):
+    """A hub that is told to stop tells its edges: those who know of it that it drains, with their
+    configuration as it was; the others to close their ports. Streams live on either way."""
+    with Target(target) as inside:
+        inside.serve(echo)
+        hello = ["drain"] if known else None
+        tunnel, offered = await wire.join(hub, edge_id, secret, hello)
+        assert "drain" in offered["extensions"], offered
+        await tunnel.send(frame(1, wire.OPEN, wire.proxy_line(own_port)))
+        await tunnel.send(frame(1, wire.DATA, b"x"))
+        assert await tunnel.wait_for(wire.DATA_BACK) == (1, wire.DATA_BACK, b"x")
+        os.kill(stop, signal.SIGTERM)
+        config = json.loads((await tunnel.wait_for(wire.CONFIG))[2])
+        if known:
+            assert config == dict(offered, draining=True), config
+        else:
+            assert config["listenPorts"] == [] and "draining" not in config, config
+        await tunnel.send(frame(1, wire.DATA, b"still there?"))
+        assert await tunnel.wait_for(wire.DATA_BACK) == (1, wire.DATA_BACK, b"still there?")
+        # No new ones; and with the last stream the hub ends.
+        await tunnel.send(frame(2, wire.OPEN, wire.proxy_line(own_port)))
+        assert await tunnel.wait_for(wire.CLOSE_BACK) == (2, wire.CLOSE_BACK, b"\1")
+        await tunnel.send(frame(1, wire.CLOSE))
+        await asyncio.wait_for(tunnel.ended(), 5)
+        tunnel.close()
 
 
 async def usurper(hub, edge_id, secret):

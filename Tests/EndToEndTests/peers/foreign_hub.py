@@ -1,6 +1,9 @@
 """A hub played by hand, to see what an edge does: whom it dials, what it opens, what it takes."""
 
 import asyncio
+import json
+import os
+import signal
 import struct
 
 import play
@@ -64,6 +67,86 @@ async def withheld(port, certificate, first):
             taken += await data_until_still(tunnel)
             assert taken == 6 << 20, taken
             await sending
+
+
+async def agreed(port, certificate, first):
+    """An edge answers what it knows of a hub's offer, in its first frame; to a hub without an offer
+    it says nothing."""
+    offer = ["later", "drain", "autoWindow"]
+    async with wire.Hub(port, certificate, {"listenPorts": [first], "extensions": offer}) as hub:
+        tunnel = await asyncio.wait_for(hub.accept(), 15)
+        (await dial_until_open(first)).close()
+        stream, kind, payload = await tunnel.read_frame()
+        hello = json.loads(payload)
+        assert (stream, kind) == (0, wire.HELLO), (stream, kind)
+        assert hello["extensions"] == ["autoWindow", "drain"], hello
+        assert hello["version"] and "draining" not in hello, hello
+        assert (await tunnel.read_frame())[1] == wire.OPEN
+        hub.config = {"listenPorts": [first]}
+        tunnel.close()
+        tunnel = await asyncio.wait_for(hub.accept(), 15)
+        # A client that comes too early for the second tunnel is turned away.
+        while (got := await opened(tunnel, first)) is None:
+            pass
+        assert got[:2] == (1, wire.OPEN), got
+
+
+async def opened(tunnel, port):
+    """The first frame once a client has come, or None when none has been sent for a while."""
+    (await dial_until_open(port)).close()
+    try:
+        return await asyncio.wait_for(tunnel.read_frame(), 0.2)
+    except TimeoutError:
+        return None
+
+
+async def made_way(port, certificate, first):
+    """A hub that drains: its edge dials again at once and keeps the old tunnel for its stream."""
+    config = {"listenPorts": [first], "extensions": ["drain"]}
+    async with wire.Hub(port, certificate, config) as hub:
+        old = await asyncio.wait_for(hub.accept(), 15)
+        client = await dial_until_open(first)
+        stream = (await old.wait_for(wire.OPEN))[0]
+        draining = json.dumps(dict(config, draining=True)).encode()
+        await old.send(frame(0, wire.CONFIG, draining))
+        new = await asyncio.wait_for(hub.accept(), 5)
+        with await dial_until_open(first) as other:
+            await other.send(b"to the new one")
+            assert (await new.wait_for(wire.DATA))[2] == b"to the new one"
+            await client.send(b"to the old one")
+            assert await old.wait_for(wire.DATA) == (stream, wire.DATA, b"to the old one")
+            await old.send(frame(stream, wire.DATA_BACK, b"answer"))
+            assert await client.read_exactly(6) == b"answer"
+            client.finish()
+            assert await old.wait_for(wire.CLOSE) == (stream, wire.CLOSE, b"")
+            await old.send(frame(stream, wire.CLOSE_BACK))
+            # With its last stream the old tunnel is over, and the edge leaves it.
+            assert await asyncio.wait_for(old.wait_for(wire.OPEN), 5) is None
+            await other.send(b"still here")
+            assert (await new.wait_for(wire.DATA))[2] == b"still here"
+            assert hub.connections == 2, hub.connections
+        client.close()
+
+
+async def took_leave(port, certificate, first, stop):
+    """An edge that is told to stop says so, where its hub knows of it."""
+    config = {"listenPorts": [first], "extensions": ["drain"]}
+    async with wire.Hub(port, certificate, config) as hub:
+        tunnel = await asyncio.wait_for(hub.accept(), 15)
+        assert (await tunnel.read_frame())[1] == wire.HELLO
+        client = await dial_until_open(first)
+        stream = (await tunnel.wait_for(wire.OPEN))[0]
+        os.kill(stop, signal.SIGTERM)
+        hello = json.loads((await tunnel.wait_for(wire.HELLO))[2])
+        assert hello["draining"] is True and hello["extensions"] == ["drain"], hello
+        await until_closed(first)
+        await tunnel.send(frame(stream, wire.DATA_BACK, b"to the end"))
+        assert await client.read_exactly(10) == b"to the end"
+        await tunnel.send(frame(stream, wire.CLOSE_BACK))
+        client.finish()
+        assert await client.ended() == "eof"
+        await asyncio.wait_for(tunnel.ended(), 5)
+        tunnel.close()
 
 
 async def malformed(port, certificate, first):

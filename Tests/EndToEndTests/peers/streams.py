@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pathlib
 import random
 import signal
 
@@ -171,6 +172,43 @@ async def drained(edge, target, stop):
             assert await client.ended() == "eof"
             client.finish()
             assert await server.ended() == "eof"
+
+
+async def handed_over(edge, target, stop, log):
+    """A hub drains while another stands by: the live stream stays with the first to its end, new
+    ones come through at once again."""
+    with Target(target) as inside:
+        client, server = await open_pair(edge, inside)
+        with client, server:
+            await client.send(b"x")
+            assert await server.read_exactly(1) == b"x"
+            os.kill(stop, signal.SIGTERM)
+            async with asyncio.timeout(10):
+                while " is draining" not in pathlib.Path(log).read_text():
+                    await asyncio.sleep(0.01)
+                # None is held; for a moment there is no tunnel.
+                while not await served(edge, inside):
+                    await asyncio.sleep(0.01)
+            os.kill(stop, 0)  # The first hub is still there.
+            await client.send(b"still there?")
+            assert await server.read_exactly(12) == b"still there?"
+            server.finish()
+            assert await client.ended() == "eof"
+            client.finish()
+            assert await server.ended() == "eof"
+
+
+async def served(edge, target):
+    """Whether a new client reaches the target and back."""
+    try:
+        with await connect(edge) as client:
+            await client.send(b"new")
+            with await asyncio.wait_for(target.accept(), 5) as server:
+                assert await server.read_exactly(3) == b"new"
+                await server.send(b"yes")
+                return await client.read_exactly(3) == b"yes"
+    except (ConnectionError, AssertionError, TimeoutError):
+        return False
 
 
 async def new_ones_refused(edge):

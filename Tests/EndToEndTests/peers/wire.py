@@ -52,24 +52,37 @@ class Tunnel:
         self.writer.transport.abort()
 
 
-async def dial(port, source="127.0.0.1"):
-    """TLS 1.3 to a hub, nothing said yet."""
+def client_context():
+    """TLS 1.3, whoever answers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def dial(port, source="127.0.0.1", context=None):
+    """TLS 1.3 to a hub, nothing said yet."""
     return Tunnel(
         *await asyncio.open_connection(
-            "127.0.0.1", port, ssl=context, local_addr=(source, 0) if source else None
+            "127.0.0.1",
+            port,
+            ssl=context or client_context(),
+            local_addr=(source, 0) if source else None,
         )
     )
 
 
-async def join(port, edge_id, secret):
-    """An edge that has joined: its tunnel and the configuration that the hub gave it."""
+async def join(port, edge_id, secret, hello=None):
+    """An edge that has joined: its tunnel and the configuration that the hub gave it. `hello` are
+    the extensions that it answers with."""
     tunnel = await dial(port)
     await tunnel.send(f"EDGE {edge_id} {secret}\n".encode())
-    return tunnel, json.loads(await tunnel.reader.readline())
+    answer = json.loads(await tunnel.reader.readline())
+    if hello is not None:
+        text = json.dumps({"extensions": hello, "version": "test"})
+        await tunnel.send(frame(0, HELLO, text.encode()))
+    return tunnel, answer
 
 
 class Hub:

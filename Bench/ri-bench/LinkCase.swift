@@ -1,0 +1,54 @@
+// Cases over an emulated link: a workload and the link that it runs over, from Profiles/link.
+//
+//   namespace a                                       namespace b
+//   target ── hub (or relay) ══ tunnel over the link ══ edge (or relay) ── client
+
+import FoundationEssentials
+import Glibc
+import LinkKit
+import LoadKit
+
+/// A workload over a link.
+struct LinkCase {
+  /// The part of a profile that is not the workload.
+  private struct Profile: Decodable {
+    var link: LinkSetup
+  }
+
+  static let systems: [System] = [.direct, .roofline, .oursUring, .oursEpoll]
+
+  var workload: Workload
+  var setup: LinkSetup
+
+  var name: String { workload.name }
+
+  /// The cases of a directory, in the order of their names.
+  static func read(_ directory: String) throws(LoadError) -> [LinkCase] {
+    guard let entries = opendir(directory) else { throw LoadError("cannot read \(directory)") }
+    defer { closedir(entries) }
+    var cases: [LinkCase] = []
+    while let entry = readdir(entries) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      guard name.hasSuffix(".json") else { continue }
+      guard let text = readSmallFile("\(directory)/\(name)") else {
+        throw LoadError("cannot read \(directory)/\(name)")
+      }
+      do {
+        cases.append(try LinkCase(json: Array(text.utf8)))
+      } catch {
+        throw LoadError("\(name): \(error)")
+      }
+    }
+    return cases.sorted { $0.name < $1.name }
+  }
+
+  private init(json: [UInt8]) throws {
+    workload = try Workload(json: json)
+    setup = try JSONDecoder().decode(Profile.self, from: Data(json)).link
+    try setup.check()
+    guard workload.kind.isBulk else { throw LoadError("only bulk runs over links") }
+    guard setup.conditions.bitsPerSecond > 0 else { throw LoadError("the link needs a rate") }
+  }
+}

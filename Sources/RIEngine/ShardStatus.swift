@@ -1,0 +1,138 @@
+// A look at a shard: its counters, its tunnels, what it holds.
+
+import FoundationEssentials
+import RIBase
+import RIRing
+import RITunnel
+import RIWire
+
+/// Totals of a shard since its start.
+public struct ShardCounters: Codable, Equatable, Sendable {
+  public var connectionsOpened: UInt64 = 0
+  public var connectionsClosed: UInt64 = 0
+  public var clientsRefused: UInt64 = 0
+  public var streamsRefused: UInt64 = 0
+  /// Streams reset because the memory budget was spent.
+  public var budgetResets: UInt64 = 0
+  /// Streams that became sustained flows.
+  public var streamsSustained: UInt64 = 0
+  public var handshakesRefused: UInt64 = 0
+
+  public init() {}
+}
+
+/// What carries a tunnel.
+public enum TunnelTransport: String, Codable, Sendable { case tcpTls }
+
+/// A tunnel that is up. Times are in seconds, sizes in bytes.
+public struct LinkStatus: Codable, Equatable, Sendable {
+  public var edgeID: String
+  /// The other end's address and port.
+  public var address: String
+  public var transport: TunnelTransport
+  /// Seconds since 1970.
+  public var connectedAt: Double
+  /// The last round trip of a PING; nil at an edge, and before the first.
+  public var roundTrip: Double?
+  /// The shortest round trip of a PING; at an edge what its hub says of it.
+  public var baseRoundTrip: Double?
+  /// What both ends have agreed on.
+  public var extensions: [String]
+  /// Whether one of its ends is about to stop.
+  public var draining: Bool
+  public var activeStreams: Int
+  public var sustainedStreams: Int
+  /// Payload that waits for credit or its turn.
+  public var queuedBytes: Int
+  /// What its streams may queue, by how fast it sends.
+  public var queueLimitBytes: Int
+  public var bytesIn: UInt64
+  public var bytesOut: UInt64
+
+  enum CodingKeys: String, CodingKey {
+    case edgeID = "edgeId"
+    case address, transport, connectedAt
+    case roundTrip = "rtt"
+    case baseRoundTrip = "baseRtt"
+    case extensions, draining, activeStreams, sustainedStreams, queuedBytes
+    case queueLimitBytes, bytesIn, bytesOut
+  }
+}
+
+/// A look at a shard: its tunnels, and in all what it has counted and holds.
+public struct ShardStatus: Codable, Equatable, Sendable {
+  public var draining: Bool
+  /// Those that are up.
+  public var tunnels: [LinkStatus]
+  public var counters: ShardCounters
+  /// Tunnels in every state, handshakes included.
+  public var links: Int
+  public var tunnelsReady: Int
+  public var connections: Int
+  public var listeners: Int
+  public var activeStreams: Int
+  public var sustainedStreams: Int
+  public var queuedBytes: Int
+  public var memory: MemoryStatus
+  public var stashBuffersInUse: Int
+  public var sliceNodesInUse: Int
+}
+
+/// The memory budget for stalled streams (SPEC 2.4), in bytes.
+public struct MemoryStatus: Codable, Equatable, Sendable {
+  public var budgetBytes: Int
+  /// Held for streams whose socket takes nothing.
+  public var heldBytes: Int
+  /// Granted to windows beyond their floor.
+  public var grownBytes: Int
+  public var pressure: MemoryPressure
+}
+
+/// A look at an engine: which it is, and its shards.
+public struct EngineStatus: Codable, Equatable, Sendable {
+  public enum Role: String, Codable, Sendable { case hub, edge }
+
+  public var role: Role
+  public var shards: [ShardStatus]
+
+  /// The status as JSON in one line.
+  public var line: String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+  }
+}
+
+extension Shard {
+  var status: ShardStatus {
+    let tunnels = links.ids.compactMap { status(of: links[$0]) }
+    return ShardStatus(
+      draining: isDraining, tunnels: tunnels, counters: counters, links: links.count,
+      tunnelsReady: tunnels.count, connections: connections.count, listeners: listeners.count,
+      activeStreams: tunnels.reduce(0) { $0 + $1.activeStreams },
+      sustainedStreams: tunnels.reduce(0) { $0 + $1.sustainedStreams },
+      queuedBytes: tunnels.reduce(0) { $0 + $1.queuedBytes },
+      memory: MemoryStatus(
+        budgetBytes: budget.bytes, heldBytes: heldBytes, grownBytes: budget.grownBytes,
+        pressure: budget.pressure),
+      stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse)
+  }
+
+  private func status(of link: Link) -> LinkStatus? {
+    guard link.phase == .ready, let tunnel = link.tunnel else { return nil }
+    return LinkStatus(
+      edgeID: edgeID(of: link), address: "\(link.peer)", transport: .tcpTls,
+      connectedAt: link.connectedAt, roundTrip: link.liveness?.roundTrip?.seconds,
+      baseRoundTrip: link.liveness?.baseRoundTrip?.seconds, extensions: link.extensions.names,
+      draining: link.isDraining || isDraining, activeStreams: tunnel.activeStreams,
+      sustainedStreams: tunnel.sustainedStreams, queuedBytes: tunnel.queuedBytes.total,
+      queueLimitBytes: link.backlog.limitBytes, bytesIn: link.bytesIn, bytesOut: link.bytesOut)
+  }
+
+  private func edgeID(of link: Link) -> String {
+    switch role {
+    case .hub: link.edge?.id ?? ""
+    case .edge(let edge): edge.settings.edgeID
+    }
+  }
+}

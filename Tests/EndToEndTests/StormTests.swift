@@ -1,0 +1,46 @@
+// Many edges at once: what a hub's restart brings.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite("Storm")
+  struct Storm {
+    @Test("five hundred edges are back within a minute of a new hub", arguments: Ring.allCases)
+    func hubRestarted(ring: Ring) throws {
+      try Testbed.bare(ring) { bed in
+        bed.crowdCount = 500
+        try bed.startNginx()
+        let hub = try bed.startHub()
+        let edge = try bed.startEdge()
+        let storm = try bed.start(
+          "storm",
+          [
+            "python3", "\(Product.peers)/storm.py", "storm", "hub=\(bed.tunnelPort)",
+            "secret=\(bed.secret)", "count=\(bed.crowdCount)", "prefix=crowd-",
+          ])
+        try say(storm, "all joined", within: 60)
+        let offset = edge.log.utf8.count
+        try bed.destroy(hub)
+        try say(storm, "all lost", within: 10)
+        try bed.startHub()
+        // The script itself demands that the last is back within 60 s.
+        try say(storm, "all back", within: 70)
+        print(storm.output.split(separator: "\n").last ?? "")
+        try edge.waitForLog(LogLine.tunnelUp, from: offset, within: 60)
+        try bed.curl(bed.url("small"))
+        try bed.play("streams", "crowd", bed.route.merging(["clients": 50]) { $1 })
+        #expect(storm.poll() == nil, "\(storm.logTail)")
+        storm.send(SIGKILL)
+      }
+    }
+
+    private func say(_ child: ChildProcess, _ text: String, within seconds: Double) throws {
+      try wait(within: seconds, for: "\(child.name) to say '\(text)'") {
+        if child.output.contains(text) { return true }
+        if let exit = child.poll() { throw Failure("\(child.name): \(exit)\n\(child.logTail)") }
+        return false
+      }
+    }
+  }
+}

@@ -1,0 +1,106 @@
+// What a shard tells of itself: its status, its reports when there are many, and the order in which
+// it takes the news of other shards.
+
+import FoundationEssentials
+import RIBase
+import RIControl
+import RIRing
+import Testing
+
+@testable import RIEngine
+
+struct StatusTests {
+  private static var holding: PeerPlan {
+    var plan = PeerPlan()
+    plan.sends = 10_000
+    plan.end = .hold
+    return plan
+  }
+
+  @Test func aTunnelIsDescribedAtBothEnds() throws {
+    let world = try World(
+      seed: 1, faults: SimulatedFaults(delay: .milliseconds(5)...(.milliseconds(5))))
+    try world.targets.serve(1001) { _ in Self.holding }
+    let (hub, edge) = try world.startBoth([1001])
+    for _ in 0..<3 { try world.connect(1001, Self.holding) }
+    world.run(for: .seconds(1))
+    for (engine, peer) in [(hub, "10.0.1.1:"), (edge, "10.0.2.1:8443")] {
+      let status = engine.shard.status
+      #expect(status.tunnelsReady == 1 && status.links == 1 && status.connections == 3)
+      #expect(status.activeStreams == 3 && !status.draining)
+      let tunnel = try #require(status.tunnels.first)
+      #expect(tunnel.edgeID == World.edgeID && tunnel.transport == .tcpTls)
+      #expect(tunnel.address.hasPrefix(peer))
+      #expect(tunnel.activeStreams == 3 && tunnel.queuedBytes == 0 && !tunnel.draining)
+      #expect(tunnel.bytesIn > 30_000 && tunnel.bytesOut > 30_000)
+      #expect(tunnel.extensions == ["autoWindow", "drain"])
+      let base = try #require(tunnel.baseRoundTrip)
+      #expect(base >= 0.010 && base < 0.011)
+      let age = world.wallClockSeconds - tunnel.connectedAt
+      #expect(age > 0.9 && age < 1.1)
+    }
+    #expect(hub.shard.status.tunnels.first?.roundTrip != nil)
+    try world.stopAll()
+  }
+
+  @Test func theStatusIsALineOfJSON() throws {
+    let world = try World(seed: 2)
+    let (hub, _) = try world.startBoth([1001])
+    world.run(for: .seconds(1))
+    let status = EngineStatus(role: .hub, shards: [hub.shard.status, hub.shard.status])
+    #expect(!status.line.contains("\n"))
+    let read = try JSONDecoder().decode(EngineStatus.self, from: Data(status.line.utf8))
+    #expect(read == status)
+    for name in [#""role":"hub""#, #""edgeId":"edge-1""#, #""transport":"tcpTls""#, #""rtt":"#] {
+      #expect(status.line.contains(name), "\(name) in \(status.line)")
+    }
+    #expect(!status.line.contains(world.secret.revealed))
+    try world.stopAll()
+  }
+
+  @Test func refusalsFillNoLog() throws {
+    let world = try World(seed: 3)
+    let hub = try world.startHub([world.allowedEdge([1001])])
+    for _ in 0..<300 { _ = try world.fakeEdge(.raw(Array("GET / HTTP/1.1\r\n\r\n".utf8))) }
+    #expect(world.run(within: .seconds(1)) { world.fakes.allSatisfy { $0.end != nil } })
+    world.run(for: .seconds(10))
+    var (said, told) = (0, 0)
+    for (_, event) in hub.events {
+      switch event {
+      case .edgeRefused(_, _, let leftOut):
+        said += 1
+        told += leftOut
+      case .messagesLeftOut(.refusal, let count): told += count
+      default: break
+      }
+    }
+    #expect(said >= Limits.messagesBurst && said < 15)
+    #expect(said + told == 300, "each is counted")
+    try world.stopAll()
+  }
+
+  /// Messages between shards cross and come late: only an older tunnel gives way.
+  @Test func newsOfAnOlderTunnelEndsNoNewerOne() throws {
+    let world = try World(seed: 4)
+    let before = Authentication(of: World.edgeID)
+    let (hub, edge) = try world.startBoth([1001])
+    try hub.send(.edgeConnectedElsewhere(before))
+    world.run(for: .seconds(1))
+    #expect(hub.readyLinks.count == 1)
+    try hub.send(.edgeConnectedElsewhere(Authentication(of: "another")))
+    world.run(for: .seconds(1))
+    #expect(hub.readyLinks.count == 1)
+    try hub.send(.edgeConnectedElsewhere(Authentication(of: World.edgeID)))
+    #expect(world.run(within: .milliseconds(10)) { hub.readyLinks.isEmpty })
+    #expect(world.run(within: .seconds(2)) { edge.readyLinks.count == 1 })
+    let replaced = hub.events.count {
+      if case .edgeDisconnected(_, _, .replaced) = $0.event { true } else { false }
+    }
+    #expect(replaced == 1)
+    try world.stopAll()
+  }
+}
+
+extension World {
+  var wallClockSeconds: Double { clients.ring.wallClockSeconds }
+}
