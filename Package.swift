@@ -51,7 +51,7 @@ let package = Package(
     .target(
       name: "RIEngine",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
       ]),
 
     // The product around it.

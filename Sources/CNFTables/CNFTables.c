@@ -1,17 +1,19 @@
 #include "CNFTables.h"
 #include <errno.h>
 #include <linux/capability.h>
-#include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct nft_ctx *ri_nft_open(bool dry_run, bool json) {
+_Static_assert(sizeof(struct nlmsghdr) == 16 && sizeof(struct nfgenmsg) == 4 &&
+                   sizeof(struct nlattr) == 4,
+               "CounterDump.swift lays them out by hand");
+
+struct nft_ctx *ri_nft_open(bool dry_run) {
   struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
   if (context == NULL) return NULL;
   nft_ctx_set_dry_run(context, dry_run);
-  if (json) nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_JSON);
   if (nft_ctx_buffer_output(context) == 0 && nft_ctx_buffer_error(context) == 0) return context;
   nft_ctx_free(context);
   return NULL;
@@ -22,8 +24,6 @@ void ri_nft_close(struct nft_ctx *context) { nft_ctx_free(context); }
 int32_t ri_nft_run(struct nft_ctx *context, const char *commands) {
   return nft_run_cmd_from_buffer(context, commands);
 }
-
-const char *ri_nft_output(struct nft_ctx *context) { return nft_ctx_get_output_buffer(context); }
 
 const char *ri_nft_error(struct nft_ctx *context) { return nft_ctx_get_error_buffer(context); }
 

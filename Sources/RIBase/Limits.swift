@@ -129,6 +129,8 @@ public enum Limits {
   public static let firewallSourcesPerSetMax = 65_536
   /// … and all of them together, at about 200 bytes each in the kernel.
   public static let firewallSourcesMax = 524_288
+  /// How long a stopping edge waits for its rules to be gone.
+  public static let firewallEndTimeout = Interval.seconds(10)
 
   // MARK: Time
 

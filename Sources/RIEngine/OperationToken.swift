@@ -20,6 +20,9 @@ enum OperationKind: UInt8 {
   case refusalClose
   case hubResolve
   case targetResolve
+  case stunResolve
+  case stunReceive
+  case stunSend
 }
 
 /// Layout of a token: kind (8 bits) | slot index (24) | slot generation (32). A completion whose

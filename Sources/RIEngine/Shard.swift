@@ -134,6 +134,7 @@ public final class Shard {
 
   /// Ends all links; their last words leave within one more tick.
   func shutDown() {
+    stopSTUN()
     for id in links.ids { endLink(id, .stopping) }
     for id in connections.ids { closeConnection(id, .reset) }
     for id in listeners.ids { closeListener(id) }
@@ -181,6 +182,9 @@ public final class Shard {
     case .refusalClose: refusals.remove(slot)
     case .hubResolve: hubResolved(completion)
     case .targetResolve: targetResolved(slot, completion)
+    case .stunResolve: stunResolved(slot, completion)
+    case .stunReceive: stunReceived(slot, completion)
+    case .stunSend: stunSent(slot, completion)
     }
   }
 }

@@ -21,6 +21,7 @@ extension Shard {
     schedule(.drain, at: now + limit)
     for id in listeners.ids { closeListener(id) }
     if case .edge(let edge) = role { giveUpDialling(edge) }
+    stopSTUN()
     for id in links.ids where links[id].phase != .closing {
       if links[id].phase == .ready {
         tellDrain(links[id], id)

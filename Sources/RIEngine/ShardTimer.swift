@@ -18,6 +18,8 @@ struct ShardTimer {
     case trim
     /// Receives have found no buffer for a while.
     case relief
+    /// A request to the STUN server is due.
+    case stun
     case drain
   }
 
@@ -58,6 +60,7 @@ extension Shard {
     case .housekeeping: keepHouse()
     case .trim: trimStash()
     case .relief: relieveStarvation()
+    case .stun: stunTimerFired()
     case .drain: phase = .stopped
     }
   }
@@ -67,7 +70,10 @@ extension Shard {
   private func keepHouse() {
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
     if !isTrimming { trimStash() }
-    if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
+    if case .edge(let edge) = role, case .running = phase {
+      retryListeners(edge)
+      edge.desk.firewall?.check()
+    }
     while let (kind, count) = throttles.pollLeftOut(now: now) {
       report(.messagesLeftOut(kind, count: count))
     }

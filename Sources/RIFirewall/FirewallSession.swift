@@ -17,54 +17,65 @@ public struct FirewallCount: Hashable, Sendable {
   public var bytes: UInt64
 }
 
-/// The firewall of this machine, or of the network namespace of the calling thread. Every call asks
-/// the kernel, and takes from a millisecond to a second; one thread at a time.
-public enum FirewallSession {
+/// Where firewalls are put into force. Every call takes from a millisecond to a second; one thread
+/// at a time.
+public protocol FirewallKernel: Sendable {
+  /// Throws why this process cannot have a firewall, if it cannot.
+  func probe() throws(NFTablesError)
   /// Puts `ruleSet` in the place of what the table holds, at once and whole. When it throws,
   /// nothing has changed.
-  public static func apply(_ ruleSet: RuleSet) throws(NFTablesError) {
+  func apply(_ ruleSet: RuleSet) throws(NFTablesError)
+  /// Accepts other addresses of the hub in the table that is there.
+  func admit(_ ruleSet: RuleSet) throws(NFTablesError)
+  /// Removes the table, also when there is none.
+  func remove() throws(NFTablesError)
+  /// Whether there is a table, of this process or of one before it.
+  func isPresent() throws(NFTablesError) -> Bool
+  /// The packets that each entry has counted, in the order of a packet's way; nil when the table is
+  /// not there.
+  func counts(of config: FirewallConfig) throws(NFTablesError) -> [FirewallCount]?
+}
+
+/// The firewall of this machine, or of the network namespace of the calling thread.
+public struct FirewallSession: FirewallKernel {
+  public init() {}
+
+  public func probe() throws(NFTablesError) {
+    try NFTContext.probe()
+    // What a kernel without nftables says no to.
+    _ = try isPresent()
+  }
+
+  public func apply(_ ruleSet: RuleSet) throws(NFTablesError) {
     let text = ruleSet.text
     try NFTContext(.dryRun).run(text)
     try NFTContext(.run).run(text)
   }
 
-  /// Accepts other addresses of the hub in the table that is there.
-  public static func admit(_ ruleSet: RuleSet) throws(NFTablesError) {
+  public func admit(_ ruleSet: RuleSet) throws(NFTablesError) {
     try NFTContext(.run).run(ruleSet.hubText)
   }
 
-  /// Removes the table.
-  public static func remove() throws(NFTablesError) {
+  public func remove() throws(NFTablesError) {
     try NFTContext(.run).run(RuleSet.removalText)
   }
 
-  /// Whether there is a table, of this process or of one before it.
-  public static func isPresent() throws(NFTablesError) -> Bool {
-    let listing = try NFTContext(.listing).run("list tables inet")
-    return objects(in: listing, "table").contains { $0["name"]?.asString == tableName }
+  public func isPresent() throws(NFTablesError) -> Bool {
+    // Every table that we make has a counter.
+    try !CounterDump.counters(ofTable: RuleSet.tableName).isEmpty
   }
 
-  /// The packets that each entry has counted, in the order of a packet's way; nil when the table is
-  /// not there.
-  public static func counts(
-    of config: FirewallConfig
-  ) throws(NFTablesError) -> [FirewallCount]? {
-    guard try isPresent() else { return nil }
-    let listing = try NFTContext(.listing).run("list counters table \(RuleSet.table)")
-    return counts(of: config, listing: listing)
+  public func counts(of config: FirewallConfig) throws(NFTablesError) -> [FirewallCount]? {
+    let counters = try CounterDump.counters(ofTable: RuleSet.tableName)
+    return counters.isEmpty ? nil : Self.counts(of: config, counters)
   }
 
-  /// The same from a listing in the JSON of libnftables-json(5).
-  static func counts(of config: FirewallConfig, listing: String) -> [FirewallCount] {
-    var found: [String: [String: JSONValue]] = [:]
-    for counter in objects(in: listing, "counter") {
-      if let name = counter["name"]?.asString { found[name] = counter }
-    }
+  static func counts(of config: FirewallConfig, _ counters: [NamedCounter]) -> [FirewallCount] {
+    let found = Dictionary(counters.map { ($0.name, $0) }) { $1 }
     func count(_ entry: FirewallCount.Entry, _ name: String) -> FirewallCount {
-      func number(_ key: String) -> UInt64 {
-        UInt64(clamping: found[name]?[key]?.asInteger ?? 0)
-      }
-      return FirewallCount(entry: entry, packets: number("packets"), bytes: number("bytes"))
+      let counter = found[name]
+      return FirewallCount(
+        entry: entry, packets: counter?.packets ?? 0, bytes: counter?.bytes ?? 0)
     }
     var counts = config.rules.enumerated().map {
       count(.rule(id: $0.element.id), CounterName.rule($0.offset))
@@ -74,14 +85,5 @@ public enum FirewallSession {
       count(.rateLimit(id: $0.element.id), CounterName.rateLimit($0.offset))
     }
     return counts
-  }
-
-  private static let tableName = "remoteingress"
-
-  /// The objects of one kind in a listing.
-  private static func objects(in listing: String, _ kind: String) -> [[String: JSONValue]] {
-    let document = try? JSONValue(parsing: listing.utf8)
-    let items = document?.asObject?["nftables"]?.asArray ?? []
-    return items.compactMap { $0.asObject?[kind]?.asObject }
   }
 }

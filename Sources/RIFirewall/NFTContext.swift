@@ -27,13 +27,13 @@ public struct NFTablesError: Error, Equatable, Sendable, CustomStringConvertible
 /// A context of libnftables, for one thread. It acts in that thread's network namespace. A dry run
 /// leaves what it tried in its context's picture of the kernel, so that each has its own.
 struct NFTContext: ~Copyable {
-  enum Mode { case run, dryRun, listing }
+  enum Mode { case run, dryRun }
 
   private let context: OpaquePointer
 
   init(_ mode: Mode) throws(NFTablesError) {
     try Self.probe()
-    guard let context = ri_nft_open(mode == .dryRun, mode == .listing) else {
+    guard let context = ri_nft_open(mode == .dryRun) else {
       throw NFTablesError("libnftables gives no context")
     }
     self.context = context
@@ -41,12 +41,10 @@ struct NFTContext: ~Copyable {
 
   deinit { ri_nft_close(context) }
 
-  /// Carries out all commands or none, and returns what they print.
-  @discardableResult
-  borrowing func run(_ commands: String) throws(NFTablesError) -> String {
+  /// Carries out all commands or none.
+  borrowing func run(_ commands: String) throws(NFTablesError) {
     let code = commands.withCString { ri_nft_run(context, $0) }
     guard code == 0 else { throw NFTablesError(message: Self.text(ri_nft_error(context))) }
-    return Self.text(ri_nft_output(context))
   }
 
   // SAFETY: libnftables ends its text with a zero byte and keeps it until the next run; it is

@@ -18,7 +18,8 @@ public struct RuleSet: Hashable, Sendable {
     self.hub = Set(hub.map { SocketAddress($0.ip.mappedV4 ?? $0.ip, $0.port) })
   }
 
-  public static let table = "inet remoteingress"
+  static let tableName = "remoteingress"
+  public static let table = "inet \(tableName)"
 
   /// Removes the table, also when there is none.
   public static let removalText = """

@@ -37,7 +37,9 @@ enum EngineHost {
       switch nextSignal(of: signals) {
       case SIGHUP: reload(role, engine, source, logger)
       case SIGUSR1: logStatus(engine, logger)
-      case _ where isDraining: exit(0)
+      case _ where isDraining:
+        engine.cleanUp()
+        exit(0)
       default:
         isDraining = true
         logger.info("draining: no new streams, live ones have \(drainSeconds) s")
@@ -133,9 +135,24 @@ extension EngineEvent {
     case .listenFailed(let address, let error):
       logger.warning("cannot listen on tcp \(address): \(error)")
     case .listenerClosed(let port): logger.info("closed tcp \(port)")
+    case .firewallUpdated(let status): status.log(to: logger)
+    case .publicAddressDiscovered(let address): logger.info("public address \(address)")
     case .streamSustained(let edgeID, let stream, let bytes):
       let edge = edgeID.map { " of edge \($0)" } ?? ""
       logger.debug("stream \(stream)\(edge) is a sustained flow, after \(bytes) bytes")
+    }
+  }
+}
+
+extension FirewallStatus {
+  fileprivate func log(to logger: Logger) {
+    switch state {
+    case .off: logger.info("firewall off")
+    case .applied:
+      logger.info(
+        "firewall applied: \(rules) rules, \(blockedIps) blocked, \(rateLimits) rate limits")
+    case .refused, .failed, .unavailable:
+      logger.warning("firewall \(state.rawValue): \(reason ?? "")")
     }
   }
 }

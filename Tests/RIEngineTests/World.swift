@@ -116,7 +116,8 @@ final class World {
   // MARK: Engines
 
   func allowedEdge(_ ports: [Port], id: String = edgeID, secret: Secret? = nil) -> AllowedEdge {
-    AllowedEdge(id: id, secret: secret ?? self.secret, listenPorts: ports)
+    AllowedEdge(
+      id: id, secret: secret ?? self.secret, listenPorts: ports, stunIntervalSecs: 0)
   }
 
   func startHub(

@@ -22,12 +22,12 @@ struct FirewallSessionTests {
 
   @Test func removalLeavesNothingAndMayComeTwice() throws {
     try Namespace.run {
-      #expect(try !FirewallSession.isPresent())
-      try FirewallSession.remove()
-      try FirewallSession.apply(RuleSet(Self.config, hub: Self.hub))
-      #expect(try FirewallSession.isPresent())
-      try FirewallSession.remove()
-      try FirewallSession.remove()
+      #expect(try !FirewallSession().isPresent())
+      try FirewallSession().remove()
+      try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
+      #expect(try FirewallSession().isPresent())
+      try FirewallSession().remove()
+      try FirewallSession().remove()
       #expect(try Namespace.nft("list", "ruleset").isEmpty)
     }
   }
@@ -47,13 +47,13 @@ struct FirewallSessionTests {
         }
         """)
       let before = try Namespace.nft("-a", "list", "ruleset")
-      try FirewallSession.apply(RuleSet(Self.config, hub: Self.hub))
+      try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
       let others = [["inet", "other"], ["ip", "remoteingress"], ["inet", "remoteingress2"]]
       let during = try others.map {
         try Namespace.nft("-a", "list", "table", $0[0], $0[1])
       }.joined()
       #expect(during == before)
-      try FirewallSession.apply(RuleSet(FirewallConfig(), hub: []))
+      try FirewallSession().apply(RuleSet(FirewallConfig(), hub: []))
       #expect(try Namespace.nft("-a", "list", "ruleset") == before)
     }
   }
@@ -67,7 +67,7 @@ struct FirewallSessionTests {
           }
         }
         """)
-      try FirewallSession.apply(RuleSet(Self.config, hub: Self.hub))
+      try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
       let table = try ListedTable(
         json: try Namespace.nft("-j", "list", "table", "inet", "remoteingress"))
       #expect(Set(table.chains.keys) == ["input"])
@@ -77,17 +77,17 @@ struct FirewallSessionTests {
 
   @Test func theHubsAddressesChangeAlone() throws {
     try Namespace.run {
-      try FirewallSession.apply(RuleSet(Self.config, hub: Self.hub))
+      try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
       let before = try Namespace.nft("-a", "list", "chain", "inet", "remoteingress", "input")
       let moved = Set([SocketAddress(IPAddress(v4: 0x0A00_0002), 443)])
-      try FirewallSession.admit(RuleSet(Self.config, hub: moved))
+      try FirewallSession().admit(RuleSet(Self.config, hub: moved))
       #expect(try Namespace.nft("-a", "list", "chain", "inet", "remoteingress", "input") == before)
       let listing = try Namespace.nft("list", "set", "inet", "remoteingress", "hub4")
       #expect(listing.contains("{ 10.0.0.2 . 443 }") && !listing.contains("10.0.0.1"))
       #expect(!(try Namespace.nft("list", "set", "inet", "remoteingress", "hub6")).contains("2001"))
-      try FirewallSession.remove()
+      try FirewallSession().remove()
       #expect(throws: NFTablesError.self) {
-        try FirewallSession.admit(RuleSet(Self.config, hub: moved))
+        try FirewallSession().admit(RuleSet(Self.config, hub: moved))
       }
     }
   }
@@ -96,7 +96,7 @@ struct FirewallSessionTests {
   /// that passes the dry run's grammar but not the kernel. The former one must stay, whole.
   @Test func afterAFailureTheFormerOneStays() throws {
     try Namespace.run {
-      try FirewallSession.apply(RuleSet(Self.config, hub: Self.hub))
+      try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
       let before = try Namespace.nft("-a", "list", "ruleset")
       let text = RuleSet(FirewallConfig(), hub: []).text
       #expect {
@@ -112,26 +112,46 @@ struct FirewallSessionTests {
 
   @Test func countsAreReadByEntry() throws {
     try Namespace.run {
-      #expect(try FirewallSession.counts(of: Self.config) == nil)
-      try FirewallSession.apply(RuleSet(Self.config, hub: Self.hub))
+      #expect(try FirewallSession().counts(of: Self.config) == nil)
+      try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
       #expect(
-        try FirewallSession.counts(of: Self.config) == [
+        try FirewallSession().counts(of: Self.config) == [
           FirewallCount(entry: .rule(id: "ssh"), packets: 0, bytes: 0),
           FirewallCount(entry: .blocked, packets: 0, bytes: 0),
           FirewallCount(entry: .rateLimit(id: "web"), packets: 0, bytes: 0),
         ])
     }
-    let listing = """
-      {"nftables":[{"metainfo":{}},
-       {"counter":{"name":"limit_1","packets":3,"bytes":180}},
-       {"counter":{"name":"rule_1","packets":9007199254740993,"bytes":60}},
-       {"counter":{"name":"stranger","packets":1,"bytes":60}}]}
-      """
-    let counts = FirewallSession.counts(of: Self.config, listing: listing)
-    #expect(counts.map(\.packets) == [9_007_199_254_740_993, 0, 3])
-    #expect(counts.map(\.bytes) == [60, 0, 180])
-    #expect(
-      FirewallSession.counts(of: Self.config, listing: "no JSON").map(\.packets) == [0, 0, 0])
+  }
+
+  @Test func countersAreWhatTheKernelCounts() throws {
+    try Namespace.run {
+      try NFTContext(.run).run(
+        """
+        table inet remoteingress {
+          counter rule_1 { packets 9007199254740993 bytes 60 }
+          counter limit_1 { packets 3 bytes 180 }
+          counter stranger { packets 1 bytes 60 }
+        }
+        table inet other { counter blocked { packets 5 bytes 5 }
+        }
+        table ip remoteingress { counter blocked { packets 6 bytes 6 }
+        }
+        """)
+      let counts = try FirewallSession().counts(of: Self.config) ?? []
+      #expect(counts.map(\.packets) == [9_007_199_254_740_993, 0, 3])
+      #expect(counts.map(\.bytes) == [60, 0, 180])
+    }
+  }
+
+  /// More than one datagram of the kernel holds.
+  @Test func manyCountersAreRead() throws {
+    try Namespace.run {
+      let counters = (0..<3_000).map { "counter c\($0) { packets \($0) bytes 1 }\n" }.joined()
+      try NFTContext(.run).run("table inet remoteingress {\n\(counters)}\n")
+      let read = try CounterDump.counters(ofTable: "remoteingress")
+      #expect(Set(read.map(\.name)).count == 3_000)
+      #expect(read.allSatisfy { $0.name == "c\($0.packets)" })
+    }
   }
 
   @Test func manyUpdatesLeaveOneTableAndNoDescriptor() throws {
@@ -139,12 +159,12 @@ struct FirewallSessionTests {
       func descriptors() throws -> Int {
         try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
       }
-      try FirewallSession.apply(RuleSet(Self.config, hub: Self.hub))
+      try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
       let before = try descriptors()
       for i in 0..<200 {
         var config = Self.config
         config.rateLimits[0].port = Port(1_000 + i)
-        try FirewallSession.apply(RuleSet(config, hub: Self.hub))
+        try FirewallSession().apply(RuleSet(config, hub: Self.hub))
       }
       // Other tests run beside this one: they have a few descriptors at most.
       #expect(try descriptors() < before + 100)
@@ -176,9 +196,36 @@ struct FirewallSessionTests {
       for i in 0..<Limits.firewallRulesMax {
         config.rules.append(.init(id: "\(i)", direction: .input, action: .reject))
       }
-      try FirewallSession.apply(RuleSet(config, hub: Self.hub))
-      #expect(try FirewallSession.counts(of: config)?.count == 1_201)
+      try FirewallSession().apply(RuleSet(config, hub: Self.hub))
+      #expect(try FirewallSession().counts(of: config)?.count == 1_201)
     }
+  }
+}
+
+@Suite struct CounterDumpTests {
+  @Test(arguments: propertySeeds)
+  func noAnswerTraps(seed: UInt64) {
+    var random = SeededRandom(seed)
+    let request = CounterDump.request(table: "remoteingress")
+    #expect(request.count % 4 == 0)
+    for _ in 0..<20_000 {
+      var answer = random.mutate(request + request)
+      // A message of counters, often enough.
+      if answer.count > 6 { answer.replaceSubrange(4..<6, with: [18, 10]) }
+      var dump = CounterDump()
+      try? dump.receive(answer)
+      try? dump.receive(random.bytes(random.below(80)))
+    }
+  }
+
+  @Test func theKernelsRefusalIsAnError() {
+    var answer: [UInt8] = [36, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    answer += withUnsafeBytes(of: Int32(-1)) { Array($0) } + [UInt8](repeating: 0, count: 16)
+    var dump = CounterDump()
+    #expect {
+      try dump.receive(answer)
+    } throws: { "\($0)" == "the kernel lists no counters: Operation not permitted" }
+    #expect(dump.isDone)
   }
 }
 

@@ -40,7 +40,7 @@ struct RuleSetPropertyTests {
 
 /// Applies the rule set and compares what nft lists with what was asked.
 private func check(_ ruleSet: RuleSet, _ where: String) throws {
-  try FirewallSession.apply(ruleSet)
+  try FirewallSession().apply(ruleSet)
   let config = ruleSet.config
   let tables = try Namespace.nft("list", "tables").split(separator: "\n")
   guard !config.isEmpty else {
