@@ -39,6 +39,11 @@ public final class Engine: Sendable {
 
   /// Starts a hub. Throws when its tunnel port cannot be bound or its certificate not be used.
   public init(hub settings: HubSettings, report: @escaping Report) throws(EngineError) {
+    do throws(AllowedEdgeFault) {
+      for edge in settings.allowedEdges { try edge.check() }
+    } catch {
+      throw .settings("\(error)")
+    }
     let (tls, pin) = try Self.serverContext(settings)
     let offer = try Self.allowedExtensions()
     let peers = ShardDirectory()
@@ -134,8 +139,10 @@ public final class Engine: Sendable {
     for shard in shards { shard.send(.stop) }
   }
 
-  /// Replaces the edges that a hub allows; see SPEC 9.
-  public func updateAllowedEdges(_ edges: [AllowedEdge]) {
+  /// Replaces the edges that a hub allows; see SPEC 9. Throws what is wrong with one of them: then
+  /// nothing changes.
+  public func updateAllowedEdges(_ edges: [AllowedEdge]) throws(AllowedEdgeFault) {
+    for edge in edges { try edge.check() }
     for shard in shards { shard.send(.updateAllowedEdges(edges)) }
   }
 

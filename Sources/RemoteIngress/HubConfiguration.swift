@@ -62,9 +62,6 @@ public struct HubConfiguration: CommonConfiguration {
       if !edge.listenPortsUdp.isEmpty {
         warnings.append("listenPortsUdp of edge \(edge.id) has no effect in this version")
       }
-      if edge.firewallConfig != nil {
-        warnings.append("firewallConfig of edge \(edge.id) has no effect in this version")
-      }
     }
     for rule in targets where rule.transport == .udp {
       warnings.append("the target of UDP port \(rule.port) has no effect in this version")

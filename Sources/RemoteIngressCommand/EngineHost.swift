@@ -70,7 +70,7 @@ enum EngineHost {
     }
     do {
       let settings = try source.hub().settings
-      engine.updateAllowedEdges(settings.allowedEdges)
+      try engine.updateAllowedEdges(settings.allowedEdges)
       logger.info("reloaded: \(settings.allowedEdges.count) allowed edges")
     } catch {
       logger.error("not reloaded: \(error)")

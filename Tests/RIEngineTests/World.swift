@@ -95,6 +95,8 @@ final class World {
   /// What new hubs offer and new edges know.
   var hubOffer = Extensions.all
   var edgeExtensions = Extensions.all
+  /// Of new edges.
+  var firewall: EdgeFirewall?
   /// Hand-driven peers of the hub.
   var fakes: [FakeEdge] = []
 
@@ -116,8 +118,7 @@ final class World {
   // MARK: Engines
 
   func allowedEdge(_ ports: [Port], id: String = edgeID, secret: Secret? = nil) -> AllowedEdge {
-    AllowedEdge(
-      id: id, secret: secret ?? self.secret, listenPorts: ports, stunIntervalSecs: 0)
+    AllowedEdge(id: id, secret: secret ?? self.secret, listenPorts: ports)
   }
 
   func startHub(
@@ -141,9 +142,12 @@ final class World {
     var settings = EdgeSettings(hubHost: "hub", edgeID: id, secret: secret ?? self.secret)
     settings.trust = .insecure
     settings.bindAddress = .anyV4
+    // Nobody is asked, unless a test wants it.
+    settings.stunServer = ""
     change(&settings)
     let trust = try EdgeTrust(settings: settings, report: { _ in })
-    let state = EdgeState(settings: settings, trust: trust, extensions: edgeExtensions)
+    let state = EdgeState(
+      settings: settings, trust: trust, extensions: edgeExtensions, firewall: firewall)
     return try start(.edge(state), on: host ?? edgeHost)
   }
 

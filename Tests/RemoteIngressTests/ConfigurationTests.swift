@@ -68,7 +68,6 @@ import Testing
     #expect(
       loaded.warnings == [
         "listenPortsUdp of edge e1 has no effect in this version",
-        "firewallConfig of edge e1 has no effect in this version",
         "the target of UDP port 53 has no effect in this version",
       ])
   }

@@ -11,9 +11,12 @@ extension Testbed {
     stateDir: \(directory)/hub
     drainSeconds: \(drainSeconds)
     allowedEdges:
-      - {id: \(edgeID), secret: \(secret), listenPorts: [\(web.edge), \(peer.edge)]}
-      - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)]}
-      - {id: \(spareID), secret: \(secret), listenPorts: []}
+      - id: \(edgeID)
+        secret: \(secret)
+        listenPorts: [\(web.edge), \(peer.edge)]
+        stunIntervalSecs: \(stunIntervalSeconds)
+      - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)], stunIntervalSecs: 0}
+      - {id: \(spareID), secret: \(secret), listenPorts: [], stunIntervalSecs: 0}
     \(crowd)
     targets:
       - {port: \(web.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(web.target)}
