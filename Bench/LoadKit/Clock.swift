@@ -6,6 +6,13 @@ import Glibc
 /// CLOCK_MONOTONIC.
 public func clockNanoseconds() -> UInt64 { read(CLOCK_MONOTONIC) }
 
+/// Returns when CLOCK_MONOTONIC has reached the time.
+func sleep(until deadline: UInt64) {
+  var time = timespec(
+    tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
+  while clock_nanosleep(CLOCK_MONOTONIC, Int32(TIMER_ABSTIME), &time, nil) == EINTR {}
+}
+
 /// CPU time that a live process and all its threads have used; nil when it is gone.
 public func processCPUNanoseconds(_ process: pid_t) -> UInt64? {
   var clock: clockid_t = 0

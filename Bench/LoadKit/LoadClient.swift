@@ -9,43 +9,14 @@ public func runLoad(
   _ order: LoadOrder, counters: borrowing SharedCounters
 ) throws(LoadError) -> LoadResult {
   signal(SIGPIPE, SIG_IGN)
+  if let startAt = order.startAt { sleep(until: startAt) }
   switch order.workload.kind {
   case .bulkDown: return try BulkDownClient.run(order)
   case .bulkUp: return try BulkUpClient.run(order, counters: counters)
   case .requests: return try RequestClient.run(order)
-  case .connects: return try ConnectClient.run(order)
-  }
-}
-
-/// Receives as much as comes, and checks it against the pattern.
-enum BulkDownClient {
-  static let receiveBytes = 256 * 1024
-
-  static func run(_ order: LoadOrder) throws(LoadError) -> LoadResult {
-    let poller = Poller()
-    let pattern = Pattern()
-    let buffer = UnsafeMutableRawPointer.allocate(byteCount: receiveBytes, alignment: 4096)
-    defer { buffer.deallocate() }
-    let sockets = try connectAll(order, to: poller, interest: Poller.readable)
-    var offsets = [UInt64](repeating: 0, count: sockets.count)
-    var total: UInt64 = 0
-    var window = MeasuredWindow(order)
-    while window.goesOn(at: clockNanoseconds(), units: total) {
-      for i in 0..<poller.wait(until: window.nextChange) {
-        let (number, _) = poller.event(i)
-        let count = recv(sockets[number], buffer, receiveBytes, 0)
-        guard count > 0 else {
-          if count < 0, errno == EAGAIN { continue }
-          throw ended(number, count)
-        }
-        guard pattern.matches(buffer, count: count, at: offsets[number]) else {
-          throw LoadError("connection \(number): wrong bytes at or after \(offsets[number])")
-        }
-        offsets[number] += UInt64(count)
-        total += UInt64(count)
-      }
-    }
-    return try window.result(latency: nil, congestion: congestionControl(of: sockets[0]))
+  case .connects, .shortDown: return try ConnectClient.run(order)
+  case .paced: return try PacedClient.run(order)
+  case .stalled: return try StalledClient.run(order)
   }
 }
 
@@ -143,10 +114,18 @@ func connectAll(
   var sockets: [Int32] = []
   for number in 0..<order.workload.connections {
     let socket = try connectTo(order.host, order.port, congestion: order.congestion)
+    if order.asks { try ask(TargetRequest(for: order.workload), on: socket) }
     poller.add(socket, interest, number: number)
     sockets.append(socket)
   }
   return sockets
+}
+
+/// Tells the target what the connection is for, as soon as it is established.
+func ask(_ request: TargetRequest, on socket: Int32) throws(LoadError) {
+  try awaitWritable(socket)
+  let sent = send(socket, request.bytes, TargetRequest.byteCount, 0)
+  guard sent == TargetRequest.byteCount else { throw .system("send of a request") }
 }
 
 /// Sends one message whole: it fits an empty socket buffer.
@@ -162,7 +141,7 @@ func ended(_ number: Int, _ result: Int) -> LoadError {
   return LoadError("connection \(number): \(why)")
 }
 
-private func awaitWritable(_ socket: Int32) throws(LoadError) {
+func awaitWritable(_ socket: Int32) throws(LoadError) {
   var wanted = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
   guard poll(&wanted, 1, 5_000) == 1 else { throw LoadError("no connection within 5 s") }
 }

@@ -1,11 +1,16 @@
-// The other end of a load: a server that sends, swallows or echoes.
+// The other end of a load: a server that sends, swallows or echoes, as it was told or as each
+// connection asks.
 
 import CLoadIO
 import Glibc
 
 /// What a target is told to do.
 public struct TargetOrder: Codable, Sendable {
-  public enum Mode: String, Codable, Sendable { case source, sink, echo }
+  public enum Mode: String, Codable, Sendable, BitwiseCopyable {
+    case source, sink, echo
+    /// Each connection says in its first bytes which of the others it wants.
+    case asked
+  }
 
   public var mode: Mode
   /// Whether each connection begins with a PROXY v1 line, which is not part of the load.
@@ -27,138 +32,47 @@ public struct TargetOrder: Codable, Sendable {
   /// The mode that a kind of load needs.
   public static func mode(for kind: LoadKind) -> Mode {
     switch kind {
-    case .bulkDown: .source
+    case .bulkDown, .shortDown, .stalled: .source
     case .bulkUp: .sink
-    case .requests, .connects: .echo
+    case .requests, .connects, .paced: .echo
     }
   }
 }
 
-/// A listening target. One thread; `serve` never returns.
+/// A listening target; `serve` never returns. One thread, and in mode `asked` a second one for
+/// whatever is not an echo: a small message never waits behind somebody's download.
 public struct LoadTarget: ~Copyable {
-  private static let receiveBytes = 256 * 1024
-  /// Events carry a descriptor; the listener's stand out by this.
-  private static let listenerNumber = -1
-  /// proxy-protocol.txt 2.1: 107 bytes with CR LF.
-  private static let proxyLineBytesMax = 107
-
-  private struct Connection {
-    var offset: UInt64 = 0
-    /// Bytes of the PROXY line so far; -1 when it is over or there is none.
-    var proxyLineBytes = -1
-  }
-
-  private let order: TargetOrder
-  private let counters: SharedCounters
   private let listener: Int32
-  private let poller = Poller()
-  private let pattern = Pattern()
-  private let buffer: UnsafeMutableRawPointer
-  /// By descriptor.
-  private var connections: [Connection] = []
+  private var loop: TargetLoop
 
   public init(_ order: TargetOrder, counters: consuming SharedCounters) throws(LoadError) {
-    listener = try listenOn(order.host, order.port, congestion: order.congestion)
-    self.order = order
-    self.counters = counters
-    buffer = .allocate(byteCount: Self.receiveBytes, alignment: 4096)
-    poller.add(listener, Poller.readable, number: Self.listenerNumber)
-  }
-
-  deinit {
-    close(listener)
-    buffer.deallocate()
+    let bulk = order.mode == .asked ? try startBulkLoop(order, counters.file) : nil
+    let listener = try listenOn(order.host, order.port, congestion: order.congestion)
+    self.listener = listener
+    loop = TargetLoop(order, counters, door: .listener(listener), bulk: bulk)
   }
 
   public var port: UInt16 { localPort(listener) }
 
   public consuming func serve() -> Never {
     signal(SIGPIPE, SIG_IGN)
-    while true {
-      for i in 0..<poller.wait() {
-        let (number, what) = poller.event(i)
-        if number == Self.listenerNumber {
-          acceptAll()
-          continue
-        }
-        let descriptor = Int32(truncatingIfNeeded: number)
-        if what & ~Poller.writable != 0, !receive(descriptor) { continue }
-        if what & Poller.writable != 0 { sendPattern(descriptor) }
-      }
-    }
+    loop.run()
   }
+}
 
-  private mutating func acceptAll() {
-    while let descriptor = acceptFromLoopback(listener) {
-      while connections.count <= Int(descriptor) { connections.append(Connection()) }
-      connections[Int(descriptor)] = Connection(
-        proxyLineBytes: order.expectsProxyLine ? 0 : -1)
-      let interest = order.mode == .source ? Poller.readable | Poller.writable : Poller.readable
-      poller.add(descriptor, interest, number: Int(descriptor))
-    }
-  }
+/// Starts the loop of the bulk connections; returns where it takes them over.
+private func startBulkLoop(_ order: TargetOrder, _ counters: Int32) throws(LoadError) -> Int32 {
+  var ends: [Int32] = [-1, -1]
+  guard load_pipe(&ends) == 0 else { throw .system("pipe") }
+  let inbox = ends[0]
+  startThread { serveBulk(order, inbox, counters) }
+  return ends[1]
+}
 
-  private mutating func sendPattern(_ descriptor: Int32) {
-    let count = pattern.send(on: descriptor, from: connections[Int(descriptor)].offset)
-    if count > 0 { connections[Int(descriptor)].offset += UInt64(count) }
+private func serveBulk(_ order: TargetOrder, _ inbox: Int32, _ counters: Int32) -> Never {
+  guard let counters = try? SharedCounters(mapping: counters) else {
+    writeText("target: no counters\n", to: 2)
+    exit(1)
   }
-
-  /// False when the connection is over.
-  private mutating func receive(_ descriptor: Int32) -> Bool {
-    let count = recv(descriptor, buffer, Self.receiveBytes, 0)
-    if count < 0, errno == EAGAIN { return true }
-    guard count > 0 else {
-      close(descriptor)
-      return false
-    }
-    let line = skipProxyLine(descriptor, count)
-    guard line >= 0 else {
-      complain("a connection did not begin with a PROXY line")
-      close(descriptor)
-      return false
-    }
-    guard line < count else { return true }
-    return take(buffer + line, count - line, from: descriptor)
-  }
-
-  private mutating func take(
-    _ bytes: UnsafeMutableRawPointer, _ count: Int, from descriptor: Int32
-  ) -> Bool {
-    switch order.mode {
-    case .source: break
-    case .sink:
-      let offset = connections[Int(descriptor)].offset
-      if !pattern.matches(bytes, count: count, at: offset) { counters.mismatches += 1 }
-      connections[Int(descriptor)].offset += UInt64(count)
-      counters.receivedBytes += UInt64(count)
-    case .echo:
-      // A closed loop has one message under way, which an empty socket buffer takes whole.
-      guard send(descriptor, bytes, count, 0) == count else {
-        if errno != EPIPE && errno != ECONNRESET { complain("an echo did not fit") }
-        close(descriptor)
-        return false
-      }
-    }
-    return true
-  }
-
-  /// How many of the received bytes belong to the PROXY line; -1 when it is too long to be one.
-  private mutating func skipProxyLine(_ descriptor: Int32, _ count: Int) -> Int {
-    var seen = connections[Int(descriptor)].proxyLineBytes
-    guard seen >= 0 else { return 0 }
-    for i in 0..<count {
-      seen += 1
-      if buffer.load(fromByteOffset: i, as: UInt8.self) == UInt8(ascii: "\n") {
-        connections[Int(descriptor)].proxyLineBytes = -1
-        return i + 1
-      }
-      if seen >= Self.proxyLineBytesMax { return -1 }
-    }
-    connections[Int(descriptor)].proxyLineBytes = seen
-    return count
-  }
-
-  private func complain(_ text: String) {
-    writeText("target: \(text)\n", to: 2)
-  }
+  TargetLoop(order, counters, door: .inbox(inbox)).run()
 }

@@ -104,9 +104,14 @@ private func streamSocket(_ congestion: CongestionControl?) throws(LoadError) ->
   return descriptor
 }
 
-private func setOption(_ descriptor: Int32, _ level: Int32, _ option: Int32) {
-  var on: Int32 = 1
-  setsockopt(descriptor, level, option, &on, socklen_t(MemoryLayout<Int32>.size))
+/// Ends the kernel's growing of a send buffer.
+func limitSendBuffer(_ descriptor: Int32, _ bytes: Int) {
+  setOption(descriptor, SOL_SOCKET, SO_SNDBUF, Int32(clamping: bytes))
+}
+
+private func setOption(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32 = 1) {
+  var value = value
+  setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
 }
 
 private func withAddress(

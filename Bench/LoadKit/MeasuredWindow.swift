@@ -13,6 +13,7 @@ struct MeasuredWindow {
   }
 
   private let order: LoadOrder
+  private let start: UInt64
   private var begin: Reading?
   private var end: Reading?
   /// When the clock takes it into the next phase.
@@ -20,7 +21,8 @@ struct MeasuredWindow {
 
   init(_ order: LoadOrder) {
     self.order = order
-    nextChange = clockNanoseconds() + UInt64(order.warmUpSeconds * 1e9)
+    start = order.startAt ?? clockNanoseconds()
+    nextChange = start + UInt64(order.warmUpSeconds * 1e9)
   }
 
   /// Whether what happens now counts.
@@ -54,7 +56,8 @@ struct MeasuredWindow {
     return LoadResult(
       seconds: Double(end.time - begin.time) / 1e9, units: end.units - begin.units,
       watchedCPUSeconds: watched, clientCPUSeconds: own, othersCPUSeconds: others,
-      stealSeconds: steal, latency: latency.map(Latency.init), congestion: congestion)
+      stealSeconds: steal, latency: latency.map(Latency.init), congestion: congestion,
+      warmUpRate: Double(begin.units) * 1e9 / Double(max(1, begin.time - min(begin.time, start))))
   }
 
   private func reading(_ units: UInt64) -> Reading {

@@ -10,7 +10,7 @@ public final class Pattern {
   /// The longest run of bytes that `bytes(at:)` gives.
   public static let runBytesMax = period
   /// What one `send` offers the kernel.
-  static let sendBytes = 256 * 1024
+  public static let sendBytes = 256 * 1024
   /// How much `matches` looks at, at each end of the bytes it is given.
   static let checkBytes = 64
 
@@ -44,11 +44,13 @@ public final class Pattern {
     UnsafePointer(base + Int(offset % UInt64(Self.period)))
   }
 
-  /// Sends the stream from `offset` on; returns what `writev` returns. One period stays in the
-  /// cache whatever is sent.
-  public func send(on descriptor: Int32, from offset: UInt64) -> Int {
+  /// Sends up to `bytesMax` (at most `sendBytes`) of the stream from `offset` on; returns what
+  /// `writev` returns. One period stays in the cache whatever is sent.
+  public func send(
+    on descriptor: Int32, from offset: UInt64, bytesMax: Int = sendBytes
+  ) -> Int {
     let start = Int(offset % UInt64(Self.period))
-    var left = Self.sendBytes
+    var left = min(bytesMax, Self.sendBytes)
     var used = 0
     while left > 0 {
       let skip = used == 0 ? start : 0

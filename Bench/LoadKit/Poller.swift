@@ -7,6 +7,8 @@ import Glibc
 public struct Poller: ~Copyable {
   public static let readable = EPOLLIN.rawValue
   public static let writable = EPOLLOUT.rawValue
+  /// The other side has ended its direction; a failed or reset socket reports this too.
+  public static let ended = EPOLLRDHUP.rawValue
 
   let descriptor: Int32
   let events: UnsafeMutablePointer<epoll_event>
@@ -31,6 +33,10 @@ public struct Poller: ~Copyable {
 
   public func change(_ socket: Int32, _ interest: UInt32, number: Int) {
     control(EPOLL_CTL_MOD, socket, interest, number)
+  }
+
+  public func remove(_ socket: Int32) {
+    control(EPOLL_CTL_DEL, socket, 0, 0)
   }
 
   private func control(_ operation: Int32, _ socket: Int32, _ interest: UInt32, _ number: Int) {

@@ -1,6 +1,6 @@
 // Text tables with aligned columns.
 
-/// Rows of cells under headings. Cells that begin with a digit stand to the right.
+/// Rows of cells under headings. Columns of numbers (with their units) stand to the right.
 public struct Table {
   public var headings: [String]
   public var rows: [[String]] = []
@@ -15,7 +15,8 @@ public struct Table {
       all.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
     }
     let numeric = (0..<columns).map { column in
-      rows.contains { column < $0.count && $0[column].first?.isNumber == true }
+      let cells = rows.compactMap { column < $0.count ? $0[column] : nil }.filter { !$0.isEmpty }
+      return !cells.isEmpty && cells.allSatisfy { $0.drop { $0 == "-" }.first?.isNumber == true }
     }
     return all.map { row in
       var line = ""

@@ -2,6 +2,7 @@
 // starts as child processes of its own binary.
 
 import ArgumentParser
+import Glibc
 import LoadKit
 
 @main
@@ -11,7 +12,7 @@ struct BenchCommand: ParsableCommand {
     abstract: "Measures the tunnel beside a plain encrypted relay, in interleaved rounds.",
     subcommands: [
       RunCommand.self, ClientRole.self, TargetRole.self, RooflineRole.self, RingRole.self,
-      OursRole.self, LinkRole.self,
+      OursRole.self, LinkRole.self, ProgramRole.self,
     ],
     defaultSubcommand: RunCommand.self)
 }
@@ -20,7 +21,8 @@ struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run", abstract: "Runs cases and prints a table (default).")
 
-  @Argument(help: "Cases or groups (tunnel, ring, micro, link); all but link when none is named.")
+  @Argument(
+    help: "Cases or groups (tunnel, ring, flow, micro, link); all but link when none is named.")
   var cases: [String] = []
 
   @Flag(help: "List the cases and end.")
@@ -61,6 +63,7 @@ struct RunCommand: ParsableCommand {
       return
     }
     let chosen = try catalogue.select(cases)
+    raiseDescriptorLimit()
     let network = try LoopbackNetwork.prepare(hostNetwork: hostNetwork)
     let machine = Machine.read(network: network)
     writeText(machine.headline, to: 2)
@@ -70,18 +73,27 @@ struct RunCommand: ParsableCommand {
     let (seconds, warmUp) = (seconds ?? 2, warmUp ?? 0.5)
     let plan = RoundPlan(
       rounds: rounds, warmUpSeconds: warmUp, seconds: seconds, systems: try chosenSystems(),
-      congestion: network.congestion)
+      network: network)
     var report = Report(machine: machine, rounds: rounds, seconds: seconds)
     for item in chosen {
       switch item {
       case .load(let load): report.loads += measure(load, plan)
       case .link(let link): report.links += measure(link, links)
+      case .flow(let flow): report.flows += measure(flow, plan)
       case .micro(let micro): report.micros += micro.measure(rounds: rounds)
       }
     }
     writeText(report.text(), to: 1)
     if let json { try report.write(to: json) }
     if report.hasFailures { throw ExitCode.failure }
+  }
+
+  /// Cases with thousands of connections need more than the usual 1,024; children inherit it.
+  private func raiseDescriptorLimit() {
+    var limit = rlimit()
+    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 
   private func chosenSystems() throws -> [System]? {

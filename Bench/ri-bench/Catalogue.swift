@@ -12,12 +12,14 @@ struct LoadCase {
 
 enum BenchCase {
   case load(LoadCase)
+  case flow(FlowCase)
   case micro(MicroCase)
   case link(LinkCase)
 
   var name: String {
     switch self {
     case .load(let load): load.name
+    case .flow(let flow): flow.name
     case .micro(let micro): micro.name
     case .link(let link): link.name
     }
@@ -27,6 +29,8 @@ enum BenchCase {
     switch self {
     case .load(let load):
       "\(load.workload.about): \(load.systems.map(\.rawValue).joined(separator: ", "))"
+    case .flow(let flow):
+      "\(flow.workload.about): \(flow.systems.map(\.rawValue).joined(separator: ", "))"
     case .micro(let micro): micro.about
     case .link(let link):
       "\(link.workload.about): \(LinkCase.systems.map(\.rawValue).joined(separator: ", "))"
@@ -34,7 +38,7 @@ enum BenchCase {
   }
 }
 
-/// All cases, in the groups `tunnel`, `ring`, `micro` and `link`.
+/// All cases, in the groups `tunnel`, `ring`, `flow`, `micro` and `link`.
 struct Catalogue {
   /// Workloads that are also run over a relay in the clear, ring against ring.
   static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64", "crr-32"]
@@ -59,17 +63,21 @@ struct Catalogue {
       throw LoadError("no Profiles/load above the binary or the working directory")
     }
     let workloads = try readWorkloads("\(root)/Profiles/load")
-    let tunnels = workloads.map {
+    let tunnels = workloads.filter(\.isPlain).map {
       BenchCase.load(LoadCase(name: $0.name, workload: $0, systems: System.tunnels))
     }
     let rings = workloads.filter { ringWorkloads.contains($0.name) }.map {
       BenchCase.load(LoadCase(name: "ring-\($0.name)", workload: $0, systems: System.rings))
     }
+    var flows: [BenchCase] = []
+    for workload in workloads {
+      if let flow = try FlowCase(workload, among: workloads) { flows.append(.flow(flow)) }
+    }
     let micros = MicroCase.all.map(BenchCase.micro)
-    return Catalogue(
-      groups: [("tunnel", tunnels), ("ring", rings), ("micro", micros)] + [
-        ("link", try LinkCase.read("\(root)/Profiles/link").map(BenchCase.link))
-      ])
+    let links = try LinkCase.read("\(root)/Profiles/link").map(BenchCase.link)
+    return Catalogue(groups: [
+      ("tunnel", tunnels), ("ring", rings), ("flow", flows), ("micro", micros), ("link", links),
+    ])
   }
 
   /// The cases of these names or groups, each once; for none all that need neither root nor much

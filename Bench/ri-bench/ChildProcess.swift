@@ -24,6 +24,12 @@ final class ChildProcess {
     return child
   }
 
+  /// Starts a program that is not ours and ends it with this process, however that ends.
+  static func program(_ path: String, _ arguments: [String]) throws -> ChildProcess {
+    let binary = realPath("/proc/self/exe") ?? "/proc/self/exe"
+    return try ChildProcess(binary, ["ri-bench", "program", "--", path] + arguments)
+  }
+
   /// What a program prints, when it ends with 0 within 5 s.
   static func output(of program: String, _ arguments: [String]) -> String? {
     guard let child = try? ChildProcess(program, [program] + arguments, hidesErrors: true) else {
@@ -103,6 +109,13 @@ final class ChildProcess {
     while let line = readLine(within: seconds) { last = line }
     stop()
     return last
+  }
+
+  /// Whether it has ended by itself.
+  func hasEnded() -> Bool {
+    var status: Int32 = 0
+    if isRunning, waitpid(identifier, &status, WNOHANG) == identifier { isRunning = false }
+    return !isRunning
   }
 
   /// Kills it and waits until it is gone.

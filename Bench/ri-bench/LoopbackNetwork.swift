@@ -14,6 +14,7 @@ struct LoopbackNetwork {
   var effective: CongestionControl
 
   static let wanted: CongestionControl = "cubic"
+  static let usualMTU = 65_536
 
   var summary: String {
     isPrivate
@@ -31,6 +32,23 @@ struct LoopbackNetwork {
       throw LoadError("connections use \(effective), not \(wanted): is tcp_cubic there?")
     }
     return LoopbackNetwork(isPrivate: isPrivate, congestion: congestion, effective: effective)
+  }
+
+  /// Runs the body with another MTU of loopback, where it is private; nil leaves it alone. Segments
+  /// of 64 KiB, which no network has, let the kernel hold that much more for a client that does not
+  /// read.
+  func withMTU<Result>(_ bytes: Int?, _ body: () throws -> Result) throws -> Result {
+    guard let bytes, isPrivate else { return try body() }
+    try setMTU(bytes)
+    defer { try? setMTU(Self.usualMTU) }
+    return try body()
+  }
+
+  private func setMTU(_ bytes: Int) throws(LoadError) {
+    let words = ["link", "set", "lo", "mtu", "\(bytes)"]
+    guard ChildProcess.output(of: "ip", words) != nil else {
+      throw LoadError("ip \(words.joined(separator: " ")) failed")
+    }
   }
 
   private static func enterNamespace() -> Bool {

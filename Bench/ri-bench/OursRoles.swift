@@ -6,12 +6,14 @@ import RIBase
 import RIControl
 import RIEngine
 import RIWire
+import Synchronization
 
 /// Runs an edge or a hub until the process is killed; says `ready` when clients (at the edge) or
 /// edges (at the hub) are accepted. One shard each: what a core gives is what is measured.
 func runOurs(_ end: TunnelEnd, _ order: EndOrder) -> Never {
   do {
     if let ring = order.ring { setenv("REMOTEINGRESS_RING", ring, 1) }
+    if let extensions = order.extensions { setenv("REMOTEINGRESS_EXTENSIONS", extensions, 1) }
     let secret = try Secret(order.key)
     let engine =
       switch end {
@@ -53,7 +55,16 @@ private func reportEdge(_ event: EngineEvent) {
   switch event {
   case .listening: sayReady()
   case .tunnelDown(let reason, _): writeText("ours edge: no tunnel: \(reason)\n", to: 2)
-  case .warning(let text): writeText("ours edge: \(text)\n", to: 2)
+  case .warning(let text): warn(text)
   default: break
   }
+}
+
+private let warningCount = Atomic<Int>(0)
+
+/// The first few of a process: thousands of streams have the same to say.
+private func warn(_ text: String) {
+  let number = warningCount.add(1, ordering: .relaxed).newValue
+  guard number <= 3 else { return }
+  writeText("ours edge: \(text)\(number == 3 ? " (no more of these)" : "")\n", to: 2)
 }

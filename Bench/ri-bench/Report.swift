@@ -8,6 +8,7 @@ struct Report: Codable {
   var rounds: Int
   var seconds: Double
   var loads: [LoadFigures] = []
+  var flows: [FlowFigures] = []
   var micros: [MicroFigures] = []
   var links: [LinkFigures] = []
 
@@ -18,7 +19,8 @@ struct Report: Codable {
   }
 
   var hasFailures: Bool {
-    loads.contains { $0.failure != nil } || links.contains { $0.failure != nil }
+    loads.contains { $0.failure != nil } || flows.contains { $0.failure != nil }
+      || links.contains { $0.failure != nil }
   }
 
   static func rateUnit(_ isBulk: Bool) -> String { isBulk ? "Gbit/s" : "op/s" }
@@ -33,6 +35,7 @@ struct Report: Codable {
   func text() -> String {
     var text = "\n" + machine.headline
     if !loads.isEmpty { text += loadText() }
+    text += FlowTable.text(flows)
     text += LinkFigures.text(links)
     if !micros.isEmpty { text += "\n" + MicroFigures.table(micros).rendered() }
     return text

@@ -24,6 +24,8 @@ struct EndOrder: Codable {
   var key: String
   /// `uring` or `epoll`; nil for the roofline.
   var ring: String?
+  /// Protocol extensions that our ends may offer; nil: all, `none`: none.
+  var extensions: String?
   /// Congestion control to ask for by socket option; nil where the route sets it.
   var congestion: CongestionControl?
 }
@@ -87,6 +89,20 @@ struct OursRole: ParsableCommand {
 
   func run() throws {
     runOurs(end, try takeOrder())
+  }
+}
+
+/// Becomes another program, which keeps the tie to the parent's life.
+struct ProgramRole: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "program", shouldDisplay: false)
+  @Argument var words: [String]
+
+  func run() throws {
+    guard load_die_with_parent() == 0 else { throw LoadError("prctl failed") }
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
+    execv(words[0], arguments)
+    throw LoadError("\(words[0]): \(String(cString: strerror(errno)))")
   }
 }
 

@@ -10,12 +10,21 @@ struct RoundPlan {
   var seconds: Double
   /// Asked for by name; nil leaves the choice to the case.
   var systems: [System]?
-  var congestion: CongestionControl?
+  var network: LoopbackNetwork
+
+  var congestion: CongestionControl? { network.congestion }
 
   /// Repeats of a disturbed run before it is taken as it is.
   static let repeatsMax = 2
   /// Share of the machine that other processes and the hypervisor may take in a run.
   static let disturbanceMax = 0.05
+
+  /// What a window of the workload takes.
+  func seconds(of workload: Workload) -> Double { max(seconds, workload.secondsMin ?? 0) }
+
+  func warmUpSeconds(of workload: Workload) -> Double {
+    max(warmUpSeconds, workload.warmUpSecondsMin ?? 0)
+  }
 
   func systems(for load: LoadCase) -> [System] {
     guard let systems else { return load.systems }
@@ -92,17 +101,26 @@ private func measureOnce(
   defer { running.stop() }
   let watched = running.measured + [running.target]
   let order = LoadOrder(
-    workload: workload, port: running.entryPort, warmUpSeconds: plan.warmUpSeconds,
-    seconds: plan.seconds, watched: watched.map(\.identifier), congestion: plan.congestion)
+    workload: workload, port: running.entryPort,
+    warmUpSeconds: plan.warmUpSeconds(of: workload), seconds: plan.seconds(of: workload),
+    watched: watched.map(\.identifier), congestion: plan.congestion)
   let client = try ChildProcess.role(["client"], order: order, counters: running.counters)
   defer { client.stop() }
-  guard let line = client.readLine(within: plan.warmUpSeconds + plan.seconds + 15) else {
+  guard let line = client.readLine(within: order.warmUpSeconds + order.seconds + 15) else {
     throw LoadError("the client gave no result")
   }
   let result = try LoadResult(json: Array(line.utf8))
   return RunFigures(
     result, isBulk: workload.kind.isBulk,
     residentBytes: running.measured.map { residentBytes($0.identifier) ?? 0 })
+}
+
+extension LoadResult {
+  /// Share of the machine that neither the load nor what it measures took, 0 to 1.
+  var disturbance: Double {
+    let available = seconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    return (othersCPUSeconds + stealSeconds) / available
+  }
 }
 
 extension RunFigures {
@@ -115,8 +133,7 @@ extension RunFigures {
     loadCPUPerUnit = (result.clientCPUSeconds + target) / units * scale
     latency = result.latency
     self.residentBytes = residentBytes
-    let available = result.seconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    disturbance = (result.othersCPUSeconds + result.stealSeconds) / available
+    disturbance = result.disturbance
   }
 
   fileprivate func summary(isBulk: Bool) -> String {

@@ -11,6 +11,10 @@ enum System: String, Codable, CaseIterable {
   case roofline
   case oursUring = "ours-uring"
   case oursEpoll = "ours-epoll"
+  /// Without protocol extensions: what a peer that knows none of them gets.
+  case oursUringPlain = "ours-uring-plain"
+  /// A pair of HAProxy processes, TLS between them.
+  case haproxy
   /// A relay in one process, in the clear, on one of our rings.
   case ringUring = "ring-uring"
   case ringEpoll = "ring-epoll"
@@ -21,13 +25,25 @@ enum System: String, Codable, CaseIterable {
   /// Which of its rings a process uses.
   var ring: String? {
     switch self {
-    case .direct, .roofline: nil
-    case .oursUring, .ringUring: "uring"
+    case .direct, .roofline, .haproxy: nil
+    case .oursUring, .oursUringPlain, .ringUring: "uring"
     case .oursEpoll, .ringEpoll: "epoll"
     }
   }
 
-  var isOurs: Bool { self == .oursUring || self == .oursEpoll }
+  var isOurs: Bool { [.oursUring, .oursEpoll, .oursUringPlain].contains(self) }
+
+  var writesProxyLine: Bool { isOurs || self == .haproxy }
+
+  /// What it lacks to be measured here, in words; nil for nothing.
+  func missing(in network: LoopbackNetwork) -> String? {
+    guard self == .haproxy else { return nil }
+    guard HAProxyPair.program != nil else {
+      return "haproxy is not installed (Debian: apt-get install haproxy)"
+    }
+    return network.isPrivate
+      ? nil : "haproxy cannot be told a congestion control; a private network (root) is needed"
+  }
 }
 
 /// A started system with its target, ready for a client. Ends with its object.
@@ -42,21 +58,29 @@ struct RunningSystem {
   static func start(
     _ system: System, for kind: LoadKind, congestion: CongestionControl?
   ) throws -> RunningSystem {
+    try start(system, mode: TargetOrder.mode(for: kind), congestion: congestion)
+  }
+
+  static func start(
+    _ system: System, mode: TargetOrder.Mode, congestion: CongestionControl?
+  ) throws -> RunningSystem {
     let targetPort = try freeLoopbackPort()
     let counters = try SharedCounters.makeFile()
     let target = try ChildProcess.role(
       ["target"],
       order: TargetOrder(
-        TargetOrder.mode(for: kind), port: targetPort, expectsProxyLine: system.isOurs,
+        mode, port: targetPort, expectsProxyLine: system.writesProxyLine,
         congestion: congestion), counters: counters)
     try target.awaitReady("target")
     var running = RunningSystem(counters: counters, entryPort: targetPort, target: target)
     switch system {
     case .direct: break
     case .roofline:
-      try running.addTunnel("roofline", ring: nil, congestion)
-    case .oursUring, .oursEpoll:
-      try running.addTunnel("ours", ring: system.ring, congestion)
+      try running.addTunnel("roofline", system, congestion)
+    case .oursUring, .oursEpoll, .oursUringPlain:
+      try running.addTunnel("ours", system, congestion)
+    case .haproxy:
+      try running.addHAProxy()
     case .ringUring, .ringEpoll:
       try running.addRelay(ring: system.ring ?? "", congestion)
     }
@@ -70,7 +94,7 @@ struct RunningSystem {
   }
 
   private mutating func addTunnel(
-    _ role: String, ring: String?, _ congestion: CongestionControl?
+    _ role: String, _ system: System, _ congestion: CongestionControl?
   ) throws {
     let (hubPort, edgePort) = (try freeLoopbackPort(), try freeLoopbackPort())
     var key = ""
@@ -78,19 +102,24 @@ struct RunningSystem {
       let byte = String(UInt8.random(in: 0...255), radix: 16)
       key += byte.count == 1 ? "0" + byte : byte
     }
-    let hub = try ChildProcess.role(
-      [role, "hub"],
-      order: EndOrder(
-        listenPort: hubPort, connectPort: entryPort, clientPort: edgePort, key: key, ring: ring,
-        congestion: congestion))
+    func order(_ listenPort: UInt16, _ connectPort: UInt16) -> EndOrder {
+      EndOrder(
+        listenPort: listenPort, connectPort: connectPort, clientPort: edgePort, key: key,
+        ring: system.ring, extensions: system == .oursUringPlain ? "none" : nil,
+        congestion: congestion)
+    }
+    let hub = try ChildProcess.role([role, "hub"], order: order(hubPort, entryPort))
     try hub.awaitReady("\(role) hub")
-    let edge = try ChildProcess.role(
-      [role, "edge"],
-      order: EndOrder(
-        listenPort: edgePort, connectPort: hubPort, clientPort: edgePort, key: key, ring: ring,
-        congestion: congestion))
+    let edge = try ChildProcess.role([role, "edge"], order: order(edgePort, hubPort))
     try edge.awaitReady("\(role) edge")
     measured = [edge, hub]
+    entryPort = edgePort
+  }
+
+  private mutating func addHAProxy() throws {
+    let (hubPort, edgePort) = (try freeLoopbackPort(), try freeLoopbackPort())
+    let pair = try HAProxyPair.start(edgePort: edgePort, hubPort: hubPort, targetPort: entryPort)
+    measured = [pair.edge, pair.hub]
     entryPort = edgePort
   }
 

@@ -54,13 +54,21 @@ public enum Limits {
   public static let pressureWindowDivisor = 4
   /// A shorter round trip counts as this long: on a short path it is our own batches and the
   /// scheduling of processes that take the time, not the path.
-  public static let windowRoundTripMin = Interval.microseconds(500)
+  public static let windowRoundTripMin = Interval.microseconds(250)
 
   // MARK: Sustained flows (SPEC 2.5)
 
   public static let sustainedAge = Interval.seconds(10)
   /// 20 Mbit/s.
   public static let sustainedBytesPerMillisecond: UInt64 = 2_500
+  /// What sustained streams may always have under way, whatever else is: two steps of credit.
+  public static let sustainedFlightBytesMin = 128 * kib
+  /// Credit for a sustained stream comes in steps no larger than this.
+  public static let sustainedCreditStepBytes = 64 * kib
+  /// Data that is under way is counted over a round trip, and over this at least: some batches.
+  public static let dataFlightSpanMin = Interval.milliseconds(5)
+  /// When a tunnel that holds sustained data back is polled again.
+  public static let heldBackInterval = Interval.milliseconds(5)
   /// What a sustained stream's window is shrunk to by the published rules.
   public static let sustainedWindowBytes = 1 * mib
 
@@ -69,6 +77,8 @@ public enum Limits {
   public static let handshakeTimeout = Interval.seconds(10)
   public static let pingInterval = Interval.seconds(15)
   public static let silenceTimeout = Interval.seconds(45)
+  /// How often the kernel is asked for a tunnel's round trip at most.
+  public static let roundTripInterval = Interval.seconds(1)
   public static let targetConnectTimeout = Interval.seconds(10)
 
   // MARK: Unauthenticated peers (SPEC 2.1)

@@ -26,6 +26,9 @@ final class Link {
   /// Present from `ready` on.
   @exclusivity(unchecked) var tunnel: FramedTunnel?
   @exclusivity(unchecked) var liveness: Liveness?
+  /// What the kernel said of the round trip, and when it was asked.
+  var kernelRoundTrip: Interval?
+  var kernelAskedAt: Instant?
   /// The edge this link authenticated as (at the hub).
   var edge: AllowedEdge?
   /// The order of its authentication among all of this process (at the hub).
@@ -61,6 +64,8 @@ final class Link {
   /// Listed in the shard's `dirtyLinks`.
   @exclusivity(unchecked) var isDirty = false
   var timer: TimerID?
+  /// When sustained data that was held back is tried again.
+  @exclusivity(unchecked) var heldBackTimer: TimerID?
   @exclusivity(unchecked) var bytesIn: UInt64 = 0
   @exclusivity(unchecked) var bytesOut: UInt64 = 0
 

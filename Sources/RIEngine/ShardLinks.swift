@@ -122,7 +122,12 @@ extension Shard {
   /// life, so it dates from before there was load. That of the kernel holds for some minutes and so
   /// follows a route that has become longer. Neither is inflated by queues of our own.
   private func refreshPath(of link: Link) {
-    let seen = [link.liveness?.baseRoundTrip, ring.minimumRoundTrip(of: link.socket)]
+    // A peer may send as many PINGs or PONGs as it likes, but not have us make as many calls.
+    if link.kernelAskedAt.map({ now - $0 >= Limits.roundTripInterval }) ?? true {
+      link.kernelAskedAt = now
+      link.kernelRoundTrip = ring.minimumRoundTrip(of: link.socket)
+    }
+    let seen = [link.liveness?.baseRoundTrip, link.kernelRoundTrip]
     link.tunnel?.pathRoundTrip = seen.compactMap { $0 }.max()
   }
 
@@ -136,8 +141,9 @@ extension Shard {
     let reason = isOrderly(reason, link) ? .drained : reason
     if !link.sending, !link.isLeaving, link.phase != .connecting { sayGoodbye(link, id) }
     link.phase = .closing
-    if let timer = link.timer { timers.cancel(timer) }
+    for timer in [link.timer, link.heldBackTimer].compactMap(\.self) { timers.cancel(timer) }
     link.timer = nil
+    link.heldBackTimer = nil
     link.tunnel?.end()
     link.tunnel = nil
     for index in 0..<connections.slotsEverUsed {

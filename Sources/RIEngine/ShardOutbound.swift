@@ -129,6 +129,9 @@ extension Shard {
     var writer = BufferWriter(buffer, in: store)
     if link.tls.hasControlOutput { link.tls.writeControl(to: &writer) }
     if link.tls.isEstablished, !link.isLeaving { sealFrames(of: link, id, into: &writer) }
+    if link.tunnel?.isHeldBack == true, link.heldBackTimer == nil {
+      link.heldBackTimer = schedule(.heldBack, id, at: now + Limits.heldBackInterval)
+    }
     guard link.phase != .closing, !writer.isEmpty else {
       store.release(buffer)
       if let refusal = link.refusal { endLink(id, refusal) }

@@ -16,6 +16,8 @@ struct ShardTimer {
     case housekeeping
     /// Memory that nobody uses any more goes back to the system, step by step.
     case trim
+    /// A link holds sustained data back.
+    case heldBack
     /// Receives have found no buffer for a while.
     case relief
     /// A request to the STUN server is due.
@@ -61,6 +63,11 @@ extension Shard {
     case .trim: trimStash()
     case .relief: relieveStarvation()
     case .stun: stunTimerFired()
+    case .heldBack:
+      if links.contains(timer.slot) {
+        links[timer.slot].heldBackTimer = nil
+        markDirty(timer.slot)
+      }
     case .drain: phase = .stopped
     }
   }

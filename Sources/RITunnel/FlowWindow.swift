@@ -67,6 +67,9 @@ struct SendWindow {
 
   var isAuto: Bool { grantMax > 0 }
 
+  /// Sent and not credited yet; with `autoWindow` at least so much.
+  var inFlight: Int { Int(size - credit) }
+
   /// Counts bytes handed to the transport; at most `credit`.
   mutating func sent(_ bytes: Int) {
     precondition(bytes >= 0 && bytes <= Int(credit), "credit overdrawn")
@@ -144,12 +147,13 @@ struct ReceiveWindow {
   /// outstanding it could be stalled soon: then a quarter of that suffices. (At once, byte by
   /// byte, would make a slow consumer's stream a stream of tiny frames, while it has most of a
   /// window still to consume.)
-  func creditDue(target: Int) -> Int {
+  /// `stepMax` makes the steps smaller, for a sender that keeps only a part of its window in use.
+  func creditDue(target: Int, stepMax: Int = .max) -> Int {
     let window = Int(window)
     let withheld = isAuto ? window - target : max(0, window - target)
     let returnable = Int(unreturned) - withheld
     let couldStall = Int(outstanding) >= window - window / 4
-    let step = max(1, (couldStall ? min(window, target) : target) / 4)
+    let step = min(stepMax, max(1, (couldStall ? min(window, target) : target) / 4))
     return returnable >= step ? returnable : 0
   }
 

@@ -29,6 +29,7 @@ public final class FramedTunnel {
   @exclusivity(unchecked) var decoder: FrameDecoder
 
   @exclusivity(unchecked) var scheduler = Scheduler()
+  @exclusivity(unchecked) var flight = TierFlight()
   /// Streams with a CLOSE or credit to send.
   @exclusivity(unchecked) var controlStreams = StreamList(.control)
   /// Streams with `.closed` or `.room` to tell.
@@ -148,7 +149,7 @@ public final class FramedTunnel {
     if streams[slot].receiveWindow.isAuto {
       streams[slot].tuner.consumed(
         bytes, buffered: streams[slot].receiveWindow.buffered, now: now,
-        roundTrip: max(pathRoundTrip ?? .zero, Limits.windowRoundTripMin), limits: windows,
+        roundTrip: roundTrip, limits: windows,
         mayGrow: budget.mayGrow)
     }
     if creditDue(slot) > 0 { controlStreams.append(slot, in: streams) }
@@ -285,7 +286,10 @@ public final class FramedTunnel {
   /// A live stream stops to count: for the others' windows, for the budget, as sustained.
   private func leaveActive(_ slot: SlotID) {
     activeStreams -= 1
-    if streams[slot].tier == .sustained { sustainedStreams -= 1 }
+    if streams[slot].tier == .sustained {
+      sustainedStreams -= 1
+      flight.remove(streams[slot].sendWindow)
+    }
     budget.grownBytes -= grownBytes(slot)
   }
 
@@ -294,7 +298,21 @@ public final class FramedTunnel {
   /// The credit to return to the peer now.
   func creditDue(_ slot: SlotID) -> Int {
     guard streams[slot].receiving == .open else { return 0 }
-    return streams[slot].receiveWindow.creditDue(target: windowTarget(slot))
+    let isSustained = streams[slot].tier == .sustained
+    return streams[slot].receiveWindow.creditDue(
+      target: windowTarget(slot), stepMax: isSustained ? Limits.sustainedCreditStepBytes : .max)
+  }
+
+  /// The path's round trip, as windows go by it.
+  var roundTrip: Interval { max(pathRoundTrip ?? .zero, Limits.windowRoundTripMin) }
+
+  /// Changes a stream's send window, and what is counted of it.
+  @inline(__always)
+  func changeSendWindow(_ slot: SlotID, _ body: (inout SendWindow) -> Void) {
+    guard streams[slot].tier == .sustained else { return body(&streams[slot].sendWindow) }
+    flight.remove(streams[slot].sendWindow)
+    body(&streams[slot].sendWindow)
+    flight.add(streams[slot].sendWindow)
   }
 
   /// Counts credit that was written into a batch.
@@ -340,6 +358,7 @@ public final class FramedTunnel {
     queuedBytes.data -= queued
     queuedBytes.sustained += queued
     scheduler.setTier(.sustained, of: slot, in: streams)
+    flight.add(streams[slot].sendWindow)
     sustainedStreams += 1
     counters.streamsSustained &+= 1
     streams[slot].isSustainedUntold = true

@@ -113,7 +113,7 @@ extension FramedTunnel {
   private func receiveCredit(_ id: UInt32) {
     let bytes = decoder.controlPayload.reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
     guard let slot = liveStream(id) else { return }
-    streams[slot].sendWindow.credited(bytes)
+    changeSendWindow(slot) { $0.credited(bytes) }
     if streams[slot].tier == .data {
       streams[slot].sendWindow.grow(to: windows.window(activeStreams: activeStreams))
     }

@@ -11,6 +11,10 @@ extension FramedTunnel {
       || !configOutput.isEmpty
   }
 
+  /// Whether sustained data waits for others to have had their way: to be polled again a little
+  /// later, should nothing else happen.
+  public var isHeldBack: Bool { !isEnded && scheduler.isHeldBack && !scheduler.isEmpty }
+
   /// Writes whole frames until nothing is ready or the next does not fit; returns the bytes
   /// written. `hasOutput` afterwards means that the batch is full. An empty batch always takes
   /// something; its capacity is at least that of the largest OPEN, 116 bytes.
@@ -96,7 +100,10 @@ extension FramedTunnel {
   /// Writes one DATA frame of the stream whose turn it is, its slices joined; returns false when
   /// nothing is ready or the batch is full.
   private func writeData(into batch: PlaintextBatch, now: Instant) -> Bool {
-    guard let (slot, turnBytes) = scheduler.next(in: streams, now: now) else { return false }
+    let turn = scheduler.next(
+      in: streams, now: now,
+      sustainedRoom: flight.sustainedRoom(now: now, roundTrip: roundTrip))
+    guard let (slot, turnBytes) = turn else { return false }
     let ready = min(
       Int(streams[slot].queue.byteCount), Int(streams[slot].sendWindow.credit), turnBytes,
       Limits.dataFrameBytes)
@@ -114,11 +121,13 @@ extension FramedTunnel {
       left -= Int(piece.count)
       batch.append(piece)
     }
-    streams[slot].sendWindow.sent(count)
+    changeSendWindow(slot) { $0.sent(count) }
+    if streams[slot].tier == .data { flight.dataSent(count, now: now, roundTrip: roundTrip) }
     queuedBytes[streams[slot].tier] -= count
     counters.dataFramesSent &+= 1
     counters.dataBytesSent &+= UInt64(count)
     scheduler.sent(count, by: slot, in: streams)
+    moved(count, of: slot, now: now)
     // SPEC 2.5: the CLOSE behind its own stream's data, ahead of all others'.
     if streams[slot].isCloseDue { controlStreams.append(slot, in: streams) }
     noteRoom(slot)

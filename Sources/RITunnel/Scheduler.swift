@@ -9,9 +9,9 @@ public enum Tier: UInt8, Sendable { case data, sustained }
 /// turn is worth one quantum of bytes, so streams share by bytes whatever their frames' sizes. O(1)
 /// for every operation; no allocation.
 ///
-///     data ───────────────────────────────────▶ ┐ first
-///     sustained ── when data is empty ────────▶ ├─▶ frame
-///               └─ SustainedAllowance ────────▶ ┘ while data is busy
+///     data ────────────────────────────────────────────────────▶ ┐ first
+///     sustained ── data is empty, and what is under way fits ──▶ ├─▶ frame
+///               └─ otherwise: SustainedAllowance ──────────────▶ ┘
 ///
 /// A frame can be cut to any length, so a turn ends exactly with its quantum; what is left of a
 /// turn is kept only while the batch is full or the allowance is spent, and forfeited with the
@@ -22,6 +22,8 @@ struct Scheduler {
   private var data = StreamList(.turn)
   private var sustained = StreamList(.turn)
   private var allowance = SustainedAllowance()
+  /// Sustained streams may send no more than the allowance for now, or not even that.
+  private(set) var isHeldBack = false
 
   var isEmpty: Bool { data.isEmpty && sustained.isEmpty }
 
@@ -53,14 +55,22 @@ struct Scheduler {
 
   /// The stream whose turn it is and the bytes that it may send of it, or nil. A `now` earlier than
   /// a former one counts as that one.
+  ///
+  /// `sustainedRoom` is what sustained streams may have under way beyond what they have, beside the
+  /// data that is under way itself (see `TierFlight`).
   mutating func next(
-    in streams: Slab<StreamState>, now: Instant
+    in streams: Slab<StreamState>, now: Instant, sustainedRoom: @autoclosure () -> Int = .max
   ) -> (slot: SlotID, bytes: Int)? {
-    guard !data.isEmpty else {
-      allowance.dataIsIdle()
-      return turn(of: sustained.first, in: streams)
-    }
+    isHeldBack = false
     guard !sustained.isEmpty else { return turn(of: data.first, in: streams) }
+    if data.isEmpty {
+      let room = sustainedRoom()
+      if room >= Limits.dataFrameBytesMin {
+        allowance.dataIsIdle()
+        return turn(of: sustained.first, in: streams).map { ($0.slot, min($0.bytes, room)) }
+      }
+      isHeldBack = true
+    }
     let allowed = allowance.bytes(now: now)
     guard allowed >= Limits.dataFrameBytesMin else { return turn(of: data.first, in: streams) }
     return turn(of: sustained.first, in: streams).map { ($0.slot, min($0.bytes, allowed)) }
@@ -70,7 +80,9 @@ struct Scheduler {
   /// to send.
   mutating func sent(_ bytes: Int, by slot: SlotID, in streams: Slab<StreamState>) {
     precondition(bytes <= Int(streams[slot].deficitBytes))
-    if !data.isEmpty, !sustained.isEmpty { allowance.sent(bytes, in: streams[slot].tier) }
+    if !sustained.isEmpty, isHeldBack || !data.isEmpty {
+      allowance.sent(bytes, in: streams[slot].tier)
+    }
     streams[slot].deficitBytes -= Int32(truncatingIfNeeded: bytes)
     let isReady = streams[slot].isReady
     guard !isReady || streams[slot].deficitBytes == 0 else { return }

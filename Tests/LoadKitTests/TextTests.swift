@@ -20,6 +20,20 @@ struct TextTests {
         """)
   }
 
+  @Test("a column is one of numbers when all its cells are; some may be missing or negative")
+  func numericColumns() {
+    var table = Table(["n", "about"])
+    table.rows = [["-1.5", "4 downloads"], ["", "a download"], ["12%", ""]]
+    #expect(
+      table.rendered() == """
+           n  about
+        -1.5  4 downloads
+              a download
+         12%
+
+        """)
+  }
+
   @Test("numbers keep three digits")
   func numbers() {
     #expect(
@@ -49,6 +63,19 @@ struct TextTests {
     #expect(MachineTime(parsing: "intr 1 2", ticksPerSecond: 100) == nil)
   }
 
+  @Test("the kernel's memory of TCP sockets is found among the others")
+  func sockstat() throws {
+    let text = """
+      sockets: used 12
+      TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 292
+      UDP: inuse 0 mem 7
+      """
+    #expect(socketMemoryPages(text) == 292)
+    #expect(socketMemoryPages("TCP: inuse 1") == nil)
+    #expect(socketMemoryPages("UDP: mem 7") == nil)
+    #expect(try #require(socketMemoryBytes()) >= 0)
+  }
+
   @Test("this process has a CPU clock and a resident set")
   func ownProcess() throws {
     #expect(try #require(processCPUNanoseconds(getpid())) > 0)
@@ -69,6 +96,52 @@ struct WorkloadTests {
     #expect(workload.messageBytes == 64)
   }
 
+  @Test("a file with the fields of its kind is read")
+  func kinds() throws {
+    #expect(
+      try parse(
+        #"{"name":"p","about":"","kind":"paced","connections":1,"messageBytes":64,"#
+          + #""intervalMilliseconds":10}"#
+      ).intervalMilliseconds == 10)
+    let stalled = try parse(
+      #"{"name":"s","about":"","kind":"stalled","connections":16384,"connectsPerSecond":1000,"#
+        + #""beside":"p","secondsMin":5,"loopbackMTU":1500}"#)
+    #expect(stalled.beside == "p" && stalled.loopbackMTU == 1500)
+    let short = try parse(
+      #"{"name":"s","about":"","kind":"short-down","connections":1,"downloadBytes":1000000,"#
+        + #""beside":"b","besideLeadSeconds":11,"alone":"main"}"#)
+    #expect(short.alone == .main && short.besideLeadSeconds == 11)
+  }
+
+  /// The files that `ri-bench` reads.
+  static var files: [String] {
+    let root = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
+    guard let entries = opendir("\(root)/Profiles/load") else { return [] }
+    defer { closedir(entries) }
+    var files: [String] = []
+    while let entry = readdir(entries) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name.hasSuffix(".json") { files.append("\(root)/Profiles/load/\(name)") }
+    }
+    return files
+  }
+
+  @Test("all workloads of the project are good, are named like their files, and find each other")
+  func projectFiles() throws {
+    let workloads = try Self.files.map { path in
+      let workload = try parse(try #require(readSmallFile(path), "\(path)"))
+      #expect(path.hasSuffix("/\(workload.name).json"))
+      return workload
+    }
+    #expect(workloads.count > 10)
+    for workload in workloads {
+      guard let name = workload.beside else { continue }
+      #expect(workloads.contains { $0.name == name }, "\(workload.name) beside \(name)")
+    }
+  }
+
   @Test(
     "what cannot be run is refused",
     arguments: [
@@ -76,9 +149,28 @@ struct WorkloadTests {
       #"{"name":"a","about":"","kind":"rr","connections":1}"#,
       #"{"name":"a","about":"","kind":"rr","connections":1,"messageBytes":65537}"#,
       #"{"name":"a","about":"","kind":"flood","connections":1}"#,
+      #"{"name":"a","about":"","kind":"paced","connections":1,"messageBytes":64}"#,
+      #"{"name":"a","about":"","kind":"stalled","connections":1}"#,
+      #"{"name":"a","about":"","kind":"stalled","connections":1,"connectsPerSecond":0}"#,
+      #"{"name":"a","about":"","kind":"short-down","connections":1}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":1,"downloadBytes":1}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":1,"secondsMin":601}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":1,"loopbackMTU":100}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":1,"alone":"main"}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":1,"besideLeadSeconds":1}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":1,"appetites":[]}"#,
+      #"{"name":"a","about":"","kind":"bulk-up","connections":1,"appetites":[\#(appetite(1, 0))]}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":1,"#
+        + #""appetites":[\#(appetite(0, 0))]}"#,
+      #"{"name":"a","about":"","kind":"bulk-down","connections":2,"appetites":"#
+        + #"[\#(appetite(1, 5)),\#(appetite(1, 4))]}"#,
       "{",
     ])
   func refused(json: String) {
     #expect(throws: LoadError.self) { try parse(json) }
   }
+}
+
+private func appetite(_ bytes: Int, _ start: Int) -> String {
+  #"{"receiveBytes":\#(bytes),"writeBytes":1,"startMilliseconds":\#(start)}"#
 }

@@ -79,6 +79,21 @@ struct StatusTests {
     try world.stopAll()
   }
 
+  /// What a peer says often costs no system call each time.
+  @Test func aFloodOfPongsAsksTheKernelOnce() throws {
+    let world = try World(seed: 5)
+    let hub = try world.startHub([world.allowedEdge([1001])])
+    let fake = try world.fakeEdge(.tls([world.greeting]))
+    #expect(world.run(within: .seconds(1)) { hub.readyLinks.count == 1 })
+    let asked = hub.readyLinks.first?.kernelAskedAt
+    let pong: [UInt8] = [0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9]
+    fake.say((0..<1_000).flatMap { _ in pong })
+    world.run(for: .milliseconds(500))
+    #expect(hub.readyLinks.first?.tunnel?.counters.controlFramesReceived == 1_000)
+    #expect(asked != nil && hub.readyLinks.first?.kernelAskedAt == asked)
+    try world.stopAll()
+  }
+
   /// Messages between shards cross and come late: only an older tunnel gives way.
   @Test func newsOfAnOlderTunnelEndsNoNewerOne() throws {
     let world = try World(seed: 4)

@@ -279,7 +279,10 @@ extension EngineUnderTest {
   }
 
   /// Memory that goes back to the system step by step.
-  private var stepTimers: Int { (shard.isTrimming ? 1 : 0) + (shard.reliefTimer == nil ? 0 : 1) }
+  private var stepTimers: Int {
+    (shard.isTrimming ? 1 : 0) + (shard.reliefTimer == nil ? 0 : 1)
+      + shard.links.ids.count { shard.links[$0].heldBackTimer != nil }
+  }
 
   /// Nothing is left at all, after a stop.
   func checkEnded(_ name: String) {

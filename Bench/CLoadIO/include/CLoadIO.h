@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 /// accept4 with SOCK_NONBLOCK | SOCK_CLOEXEC.
 int load_accept(int listener);
@@ -14,6 +15,8 @@ int load_memory_file(const char *name);
 int load_pipe(int ends[2]);
 /// prctl(PR_SET_PDEATHSIG, SIGKILL).
 int load_die_with_parent(void);
+/// prctl(PR_SET_TIMERSLACK, 1): timers of this thread fire when they are due.
+int load_exact_timers(void);
 /// unshare(CLONE_NEWNET).
 int load_unshare_network(void);
 
@@ -21,7 +24,7 @@ int load_unshare_network(void);
 static inline uint64_t load_counter_read(const uint64_t *counter) {
   return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
-static inline void load_counter_write(uint64_t *counter, uint64_t value) {
-  __atomic_store_n(counter, value, __ATOMIC_RELAXED);
+static inline void load_counter_add(uint64_t *counter, uint64_t value) {
+  __atomic_fetch_add(counter, value, __ATOMIC_RELAXED);
 }
 #endif

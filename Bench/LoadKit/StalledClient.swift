@@ -1,0 +1,99 @@
+// Clients that ask for a download and never read: they hold whatever was sent to them, and whoever
+// sent it.
+
+import CLoadIO
+import Glibc
+
+/// Opens connections at a steady pace and keeps them until its window is over; then they all leave
+/// at once, with this process. The warm-up belongs to the window: the clients stall in it too.
+struct StalledClient: ~Copyable {
+  /// How much of what waits is looked at, without taking it.
+  private static let peekBytes = 4096
+
+  private struct Stalled {
+    var socket: Int32
+    var isEnded = false
+  }
+
+  private var order: LoadOrder
+  private let request: [UInt8]
+  private let nanosecondsPerConnect: UInt64
+  private let poller = Poller()
+  private let start = clockNanoseconds()
+  private var connections: [Stalled] = []
+  private var requested = 0
+
+  static func run(_ order: LoadOrder) throws(LoadError) -> LoadResult {
+    var client = StalledClient(order)
+    return try client.run()
+  }
+
+  private init(_ order: LoadOrder) {
+    self.order = order
+    self.order.seconds += order.warmUpSeconds
+    self.order.warmUpSeconds = 0
+    request = order.asks ? TargetRequest(for: order.workload).bytes : []
+    nanosecondsPerConnect = 1_000_000_000 / UInt64(order.workload.connectsPerSecond ?? 1)
+  }
+
+  private mutating func run() throws(LoadError) -> LoadResult {
+    var window = MeasuredWindow(order)
+    while window.goesOn(at: clockNanoseconds(), units: UInt64(requested)) {
+      try connectWhatIsDue()
+      for i in 0..<poller.wait(until: min(window.nextChange, nextConnect ?? .max)) {
+        let (number, what) = poller.event(i)
+        try handle(number, what)
+      }
+    }
+    let served = try countServed()
+    guard let first = connections.first else { throw LoadError("nobody connected") }
+    var result = try window.result(latency: nil, congestion: congestionControl(of: first.socket))
+    result.stalled = StalledCounts(
+      requested: requested, served: served, ended: connections.count { $0.isEnded })
+    return result
+  }
+
+  private var nextConnect: UInt64? {
+    guard connections.count < order.workload.connections else { return nil }
+    return start + UInt64(connections.count) * nanosecondsPerConnect
+  }
+
+  private mutating func connectWhatIsDue() throws(LoadError) {
+    while let due = nextConnect, due <= clockNanoseconds() {
+      let socket = try connectTo(order.host, order.port, congestion: order.congestion)
+      poller.add(socket, Poller.writable, number: connections.count)
+      connections.append(Stalled(socket: socket))
+    }
+  }
+
+  private mutating func handle(_ number: Int, _ what: UInt32) throws(LoadError) {
+    let socket = connections[number].socket
+    guard what & ~Poller.writable == 0 else {
+      connections[number].isEnded = true
+      poller.remove(socket)
+      return
+    }
+    if !request.isEmpty {
+      let sent = send(socket, request, request.count, 0)
+      guard sent == request.count else { throw .system("send of a request") }
+    }
+    requested += 1
+    poller.change(socket, Poller.ended, number: number)
+  }
+
+  /// How many have the first bytes of their download waiting. They stay where they are.
+  private func countServed() throws(LoadError) -> Int {
+    let pattern = Pattern()
+    var bytes = [UInt8](repeating: 0, count: Self.peekBytes)
+    var served = 0
+    for (number, connection) in connections.enumerated() {
+      let count = recv(connection.socket, &bytes, bytes.count, Int32(MSG_PEEK))
+      guard count > 0 else { continue }
+      guard memcmp(bytes, pattern.bytes(at: 0), count) == 0 else {
+        throw LoadError("connection \(number): wrong bytes wait to be read")
+      }
+      served += 1
+    }
+    return served
+  }
+}
