@@ -105,8 +105,8 @@ let package = Package(
     .testTarget(
       name: "RIEngineTests",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
-        "CMallocCount",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIEngine", "CMallocCount",
       ]),
     .testTarget(
       name: "RemoteIngressTests",

@@ -55,6 +55,12 @@ final class EdgeFirewall: Sendable {
     if wasIdle { queue.async { self.work() } }
   }
 
+  /// Calls `body` once all that was asked for is done.
+  func whenIdle(_ body: @escaping @Sendable () -> Void) { queue.async(execute: body) }
+
+  /// Whether the worker is at it.
+  var isBusy: Bool { worker.withLockIfAvailable { _ in } == nil }
+
   private func work() {
     let orders = orders.withLock { orders in
       defer { orders = FirewallOrders() }

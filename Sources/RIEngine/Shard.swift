@@ -139,7 +139,7 @@ public final class Shard {
     for id in connections.ids { closeConnection(id, .reset) }
     for id in listeners.ids { closeListener(id) }
     let deadline = now + Limits.goodbyeTimeout
-    while links.count + connections.count + listeners.count > 0, now < deadline {
+    while links.count + connections.count + listeners.count + refusals.count > 0, now < deadline {
       tick(until: deadline)
     }
   }

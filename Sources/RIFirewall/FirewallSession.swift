@@ -15,6 +15,12 @@ public struct FirewallCount: Hashable, Sendable {
   public var entry: Entry
   public var packets: UInt64
   public var bytes: UInt64
+
+  public init(entry: Entry, packets: UInt64, bytes: UInt64) {
+    self.entry = entry
+    self.packets = packets
+    self.bytes = bytes
+  }
 }
 
 /// Where firewalls are put into force. Every call takes from a millisecond to a second; one thread

@@ -11,7 +11,7 @@ public struct NFTablesError: Error, Equatable, Sendable, CustomStringConvertible
 
   /// Of what libnftables says only the lines that name an error: the others repeat the input, which
   /// can be long, and point into it.
-  init(message: String) {
+  public init(message: String) {
     let errors = message.split(separator: "\n")
       .filter { $0.contains("rror: ") || $0.contains("netlink") }
       .prefix(3).map { String($0.prefix(200)) }

@@ -99,6 +99,8 @@ final class World {
   var firewall: EdgeFirewall?
   /// Hand-driven peers of the hub.
   var fakes: [FakeEdge] = []
+  /// Whoever else has a ring on this network.
+  var others: [SimulatedTurn] = []
 
   init(seed: UInt64, faults: SimulatedFaults = .none) throws {
     (secret, tls) = try Self.fixture.get()
@@ -178,7 +180,7 @@ final class World {
 
   private var turns: [SimulatedTurn] {
     engines.filter { !$0.hasEnded }.map(\.turn) + [clients.turn, targets.turn]
-      + fakes.map(\.turn)
+      + fakes.map(\.turn) + others
   }
 
   func run(for span: Interval) {
@@ -274,8 +276,8 @@ extension EngineUnderTest {
   }
 
   private var dialTimers: Int {
-    guard case .edge(let edge) = shard.role, edge.dialTimer != nil else { return 0 }
-    return 1
+    guard case .edge(let edge) = shard.role else { return 0 }
+    return (edge.dialTimer == nil ? 0 : 1) + (edge.stun.timer == nil ? 0 : 1)
   }
 
   /// Memory that goes back to the system step by step.

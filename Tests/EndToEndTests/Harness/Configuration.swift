@@ -39,6 +39,7 @@ extension Testbed {
     secretFile: \(directory)/\(secretFile)
     stateDir: \(directory)/edge
     drainSeconds: \(drainSeconds)
+    stunServer: "\(stunServer)"
     \(trust)
     """
   }

@@ -166,6 +166,7 @@ final class FirewallNetwork {
       edgeId: \(bed.edgeID)
       secret: \(bed.secret)
       drainSeconds: \(drainSeconds)
+      stunServer: 127.0.0.1:9
       insecure: true
       """, to: "edge.yaml")
     let child = try bed.start(

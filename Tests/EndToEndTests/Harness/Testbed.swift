@@ -26,6 +26,8 @@ final class Testbed {
   var drainSeconds = 1
   /// How often the edge asks a STUN server: never.
   var stunIntervalSeconds = 0
+  /// Nobody is there, so that no test asks the Internet.
+  var stunServer = "127.0.0.1:9"
   /// So many more identities, `crowd-0`, `crowd-1` …, that own no ports.
   var crowdCount = 0
   /// Put in front of the product's command line.
