@@ -35,7 +35,8 @@ private func hubSettings(_ order: EndOrder, _ secret: Secret) -> HubSettings {
   settings.shards = 1
   settings.targetHost = order.connectHost
   settings.allowedEdges = [
-    AllowedEdge(id: "bench", secret: secret, listenPorts: [order.clientPort])
+    AllowedEdge(
+      id: "bench", secret: secret, listenPorts: [order.clientPort], stunIntervalSecs: 0)
   ]
   settings.targets = [TargetRule(port: order.clientPort, targetPort: order.connectPort)]
   return settings

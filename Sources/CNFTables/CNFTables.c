@@ -1,6 +1,7 @@
 #include "CNFTables.h"
 #include <errno.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <nftables/libnftables.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -26,6 +27,8 @@ int32_t ri_nft_run(struct nft_ctx *context, const char *commands) {
 }
 
 const char *ri_nft_error(struct nft_ctx *context) { return nft_ctx_get_error_buffer(context); }
+
+void ri_release_memory(void) { malloc_trim(0); }
 
 int32_t ri_netfilter_socket(void) {
   int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);

@@ -1,4 +1,4 @@
-// The firewall that a hub asks for, put into force beside the data path: nftables can take a second.
+// The firewall that a hub asks for, put into force beside the data path: nftables takes its time.
 //
 //   shard ── what the hub asks for, where the hub is ─▶ orders ── the latest ─▶ worker ─▶ nftables
 //         ◀───────────── settled (ShardMailbox) ────────────────────────────────┘

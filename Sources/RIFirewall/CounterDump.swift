@@ -1,6 +1,6 @@
 // The counters of the firewall's table, asked of the kernel by netlink (netlink(7),
-// linux/netfilter/nf_tables.h). libnftables could list them too, but reads all tables of the machine
-// with all their elements first, each time.
+// linux/netfilter/nf_tables.h). libnftables could list them too, but reads all tables of the
+// machine with all their elements first, each time.
 //
 // ```
 //  0               4       6       8               12              16      20

@@ -1,5 +1,6 @@
 // What is done to the kernel's nftables, and what is read from there.
 
+import CNFTables
 import RIBase
 import RIWire
 
@@ -54,6 +55,8 @@ public struct FirewallSession: FirewallKernel {
 
   public func apply(_ ruleSet: RuleSet) throws(NFTablesError) {
     let text = ruleSet.text
+    // What libnftables took for it, a kilobyte an address, is not needed for long.
+    defer { if text.utf8.count > 64 * 1024 { ri_release_memory() } }
     try NFTContext(.dryRun).run(text)
     try NFTContext(.run).run(text)
   }

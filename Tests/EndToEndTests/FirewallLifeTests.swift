@@ -204,10 +204,20 @@ extension EndToEnd {
         // No two adjoin, so that as many elements are made.
         let v4 = (0..<14_000).map { "20.\($0 / 4_000).\($0 / 100 % 40).\($0 % 100 * 2)" }
         let v6 = (0..<6_000).map { "2001:db8::\(String($0 * 2, radix: 16))" }
-        let entries = (v4 + v6 + ["10.77.1.2"]).map { "\"\($0)\"" }.joined(separator: ",")
+        func config(_ last: String) -> String {
+          let entries = (v4 + v6 + [last]).map { "\"\($0)\"" }.joined(separator: ",")
+          return "{\"blockedIps\": [\(entries)]}"
+        }
         try network.startEdge("{}", until: LogLine.tunnelUp)
-        let seconds = try network.update(
-          "{\"blockedIps\": [\(entries)]}", until: LogLine.firewallApplied)
+        let edge = try #require(network.edge)
+        var resident = [residentKilobytes(edge.pid)]
+        for i in 1...8 {
+          try network.update(config("192.0.2.\(i)"), until: LogLine.firewallApplied)
+          resident.append(residentKilobytes(edge.pid))
+        }
+        print("firewall: resident without and with 20,001 addresses, 8 times: \(resident) kB")
+        #expect(resident[8] < resident[4] + 4_096)
+        let seconds = try network.update(config("10.77.1.2"), until: LogLine.firewallApplied)
         #expect(try network.play(.one, "probe", ["to": Self.tcp]) == [Self.tcp: Self.silent])
         let status = try network.firewallStatus
         #expect(status["blockedIps"] as? Int == 20_001 && status["state"] as? String == "applied")

@@ -220,5 +220,21 @@ extension EndToEnd {
         try expect(network, one: Self.answered, two: Self.answered)
       }
     }
+
+    @Test("what the edge's machine itself begins is answered, whatever is dropped at its door")
+    func answers() throws {
+      try FirewallNetwork.run { network in
+        try network.startServer(.one, "tcp=7001", "udp=7001")
+        try network.startEdge(
+          """
+          {"blockedIps": ["10.0.0.0/8", "fc00::/7"],
+           "rules": [{"id": "all", "direction": "input", "action": "drop"}]}
+          """, until: LogLine.firewallApplied)
+        let ends = ["10.77.1.2", "fd77:1::2"].flatMap { ["tcp:\($0):7001", "udp:\($0):7001"] }
+        let figures = try network.play(.edge, "probe", ["to": ends.joined(separator: ",")])
+        #expect(figures.values.allSatisfy { $0 == Self.answered }, "\(figures)")
+        try expect(network, one: Self.silent, two: Self.silent)
+      }
+    }
   }
 }

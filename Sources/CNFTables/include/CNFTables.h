@@ -42,6 +42,9 @@ static const uint16_t RI_NFTA_COUNTER_PACKETS = NFTA_COUNTER_PACKETS;
 
 // A netlink socket for netfilter, or a negated errno.
 int32_t ri_netfilter_socket(void);
+// Gives memory that is free back to the system (malloc_trim(3)).
+void ri_release_memory(void);
+
 // Whether the calling thread has CAP_NET_ADMIN.
 bool ri_may_administer_network(void);
 #endif

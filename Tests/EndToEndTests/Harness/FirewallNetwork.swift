@@ -1,7 +1,7 @@
 // Four network namespaces, with an edge that has two clients on one side and its hub on the other:
 //
 //   one 10.77.1.2 fd77:1::2 ── e1 10.77.1.1 fd77:1::1 ┐
-//                                                     edge ── e3 10.77.3.1 ── 10.77.3.2 hub, targets
+//                                                     edge ── e3 10.77.3.1 ── 10.77.3.2 hub
 //   two 10.77.2.2 fd77:2::2 ── e2 10.77.2.1 fd77:2::1 ┘
 //
 // A namespace lives as long as the process that holds it, so nothing is left behind.
@@ -118,6 +118,13 @@ final class FirewallNetwork {
   private func startServers() throws {
     try startServer(.hub, "echo_port=9080", "source_port=9081")
     try startServer(.edge, "udp=\(Self.udpPort)")
+    // A link that is new takes a moment to let IPv6's neighbours find each other.
+    for (place, subnet) in [(Place.one, 1), (.two, 2)] {
+      let end = "udp:fd77:\(subnet)::1:\(Self.udpPort)"
+      try wait(within: 10, for: "IPv6 of \(place)") {
+        try play(place, "probe", ["to": end, "milliseconds": 200]) == [end: 1]
+      }
+    }
   }
 
   // MARK: Hub and edge
@@ -178,8 +185,8 @@ final class FirewallNetwork {
     for line in LogLine.listening(Self.echoPort) { try child.waitForLog(line, from: offset) }
   }
 
-  /// Has the hub push another firewall, and waits until the edge says `line` of it. Returns how long
-  /// that took, in seconds.
+  /// Has the hub push another firewall, and waits until the edge says `line` of it. Returns how
+  /// long that took, in seconds.
   @discardableResult
   func update(_ firewall: String, until line: String) throws -> Double {
     let offset = edge?.log.utf8.count ?? 0

@@ -113,8 +113,8 @@ async def download(host, port, bytes):
 
 
 async def serve(tcp=None, udp=None, echo_port=None, source_port=None):
-    """Servers until the process is ended. `tcp` accepts, `udp` echoes, both on all addresses; behind
-    the hub, `echo_port` echoes and `source_port` sends without an end."""
+    """Servers until the process is ended. `tcp` accepts, `udp` echoes, both on all addresses;
+    behind the hub, `echo_port` echoes and `source_port` sends without an end."""
     loop = asyncio.get_running_loop()
     keep = []
     if tcp:
