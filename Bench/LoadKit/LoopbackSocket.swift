@@ -50,12 +50,16 @@ public func connectToLoopback(
   try connectTo(loopbackHost, port, congestion: congestion)
 }
 
-/// A connection under way, as `connectToLoopback` gives it.
+/// A connection under way, as `connectToLoopback` gives it; `receiveBufferBytes` is SO_RCVBUF, nil
+/// leaves it to the kernel.
 public func connectTo(
-  _ host: Host, _ port: UInt16, congestion: CongestionControl?
+  _ host: Host, _ port: UInt16, congestion: CongestionControl?, receiveBufferBytes: Int? = nil
 ) throws(LoadError) -> Int32 {
   let descriptor = try streamSocket(congestion)
   setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY)
+  if let receiveBufferBytes {
+    setOption(descriptor, SOL_SOCKET, SO_RCVBUF, Int32(clamping: receiveBufferBytes))
+  }
   let result = withAddress(host, port) { connect(descriptor, $0, $1) }
   guard result == 0 || errno == EINPROGRESS else {
     let error = LoadError.system("connect to \(host) port \(port)")

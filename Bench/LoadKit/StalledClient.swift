@@ -7,6 +7,9 @@ import Glibc
 /// Opens connections at a steady pace and keeps them until its window is over; then they all leave
 /// at once, with this process. The warm-up belongs to the window: the clients stall in it too.
 struct StalledClient: ~Copyable {
+  /// What sockets of client and target may hold. They stand for other machines, but their memory
+  /// counts against this one's limit (net.ipv4.tcp_mem), which is for edge and hub to use.
+  static let socketBufferBytes = 16_384
   /// How much of what waits is looked at, without taking it.
   private static let peekBytes = 4096
 
@@ -60,7 +63,9 @@ struct StalledClient: ~Copyable {
 
   private mutating func connectWhatIsDue() throws(LoadError) {
     while let due = nextConnect, due <= clockNanoseconds() {
-      let socket = try connectTo(order.host, order.port, congestion: order.congestion)
+      let socket = try connectTo(
+        order.host, order.port, congestion: order.congestion,
+        receiveBufferBytes: Self.socketBufferBytes)
       poller.add(socket, Poller.writable, number: connections.count)
       connections.append(Stalled(socket: socket))
     }

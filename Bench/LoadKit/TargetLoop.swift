@@ -51,6 +51,8 @@ struct TargetLoop: ~Copyable {
   private var connections: [TargetConnection] = []
   /// Requests of which a part has arrived, by descriptor.
   private var requests: [Int32: [UInt8]] = [:]
+  /// Echoes that did not fit their sockets, by descriptor; these are not read meanwhile.
+  private var unsent: [Int32: [UInt8]] = [:]
 
   init(
     _ order: TargetOrder, _ counters: consuming SharedCounters, door: Door, bulk: Int32? = nil
@@ -83,7 +85,7 @@ struct TargetLoop: ~Copyable {
         }
         let descriptor = Int32(truncatingIfNeeded: number)
         if what & ~Poller.writable != 0, !receive(descriptor) { continue }
-        if what & Poller.writable != 0 { sendPattern(descriptor) }
+        if what & Poller.writable != 0 { sendMore(descriptor) }
       }
     }
   }
@@ -116,6 +118,15 @@ struct TargetLoop: ~Copyable {
 
   // MARK: Sending
 
+  private mutating func sendMore(_ descriptor: Int32) {
+    if connections[Int(descriptor)].mode == .source {
+      sendPattern(descriptor)
+    } else if let echo = unsent.removeValue(forKey: descriptor) {
+      guard sendEcho(echo, echo.count, descriptor), unsent[descriptor] == nil else { return }
+      poller.change(descriptor, Poller.readable, number: Int(descriptor))
+    }
+  }
+
   /// Moves up to `sendBytes` in writes of the connection's size, so that a small size costs more
   /// and yields no less.
   private mutating func sendPattern(_ descriptor: Int32) {
@@ -135,6 +146,22 @@ struct TargetLoop: ~Copyable {
     if connection.offset == connection.end {
       poller.change(descriptor, Poller.readable, number: Int(descriptor))
     }
+  }
+
+  /// Sends an echo; what does not fit goes when the socket has room. False when the connection is
+  /// over.
+  private mutating func sendEcho(
+    _ bytes: UnsafeRawPointer, _ count: Int, _ descriptor: Int32
+  ) -> Bool {
+    var sent = send(descriptor, bytes, count, 0)
+    if sent == count { return true }
+    if sent < 0 {
+      guard errno == EAGAIN else { return finish(descriptor) }
+      sent = 0
+    }
+    unsent[descriptor] = Array(UnsafeRawBufferPointer(start: bytes + sent, count: count - sent))
+    poller.change(descriptor, Poller.writable, number: Int(descriptor))
+    return true
   }
 
   // MARK: Receiving
@@ -167,11 +194,7 @@ struct TargetLoop: ~Copyable {
       connections[Int(descriptor)].offset += UInt64(count)
       counters.addReceived(count)
     case .echo:
-      // A client has few messages under way, which an empty socket buffer takes whole.
-      guard send(descriptor, bytes, count, 0) == count else {
-        if errno != EPIPE && errno != ECONNRESET { complain("an echo did not fit") }
-        return finish(descriptor)
-      }
+      return sendEcho(bytes, count, descriptor)
     }
     return true
   }
@@ -223,6 +246,7 @@ struct TargetLoop: ~Copyable {
   /// Closes the connection; false, for whoever asked whether it goes on.
   private mutating func finish(_ descriptor: Int32) -> Bool {
     requests.removeValue(forKey: descriptor)
+    unsent.removeValue(forKey: descriptor)
     close(descriptor)
     return false
   }

@@ -20,12 +20,11 @@ struct TargetRequest: Equatable, Sendable {
     self.writeBytes = writeBytes
   }
 
-  /// What a kind of load asks for. A source for clients that never read keeps little in its socket:
-  /// a target's memory is not what is measured, and all of it is this machine's.
+  /// What a kind of load asks for. A source for clients that never read keeps little in its socket.
   init(for workload: Workload) {
     self.init(TargetOrder.mode(for: workload.kind))
     totalBytes = UInt64(workload.downloadBytes ?? 0)
-    if workload.kind == .stalled { sendBufferBytes = 65_536 }
+    if workload.kind == .stalled { sendBufferBytes = StalledClient.socketBufferBytes }
   }
 
   /// Nil for bytes that are no request.

@@ -12,7 +12,7 @@ struct BenchCommand: ParsableCommand {
     abstract: "Measures the tunnel beside a plain encrypted relay, in interleaved rounds.",
     subcommands: [
       RunCommand.self, ClientRole.self, TargetRole.self, RooflineRole.self, RingRole.self,
-      OursRole.self, LinkRole.self, ProgramRole.self,
+      OursRole.self, LinkRole.self, ProgramRole.self, DatagramRole.self,
     ],
     defaultSubcommand: RunCommand.self)
 }
@@ -22,7 +22,8 @@ struct RunCommand: ParsableCommand {
     commandName: "run", abstract: "Runs cases and prints a table (default).")
 
   @Argument(
-    help: "Cases or groups (tunnel, ring, flow, micro, link); all but link when none is named.")
+    help:
+      "Cases or groups (tunnel, ring, flow, udp, micro, link); all but link when none is named.")
   var cases: [String] = []
 
   @Flag(help: "List the cases and end.")
@@ -80,6 +81,7 @@ struct RunCommand: ParsableCommand {
       case .load(let load): report.loads += measure(load, plan)
       case .link(let link): report.links += measure(link, links)
       case .flow(let flow): report.flows += measure(flow, plan)
+      case .datagram(let item): report.datagrams += measure(item, plan)
       case .micro(let micro): report.micros += micro.measure(rounds: rounds)
       }
     }

@@ -13,6 +13,7 @@ struct LoadCase {
 enum BenchCase {
   case load(LoadCase)
   case flow(FlowCase)
+  case datagram(DatagramCase)
   case micro(MicroCase)
   case link(LinkCase)
 
@@ -20,6 +21,7 @@ enum BenchCase {
     switch self {
     case .load(let load): load.name
     case .flow(let flow): flow.name
+    case .datagram(let item): item.name
     case .micro(let micro): micro.name
     case .link(let link): link.name
     }
@@ -31,6 +33,8 @@ enum BenchCase {
       "\(load.workload.about): \(load.systems.map(\.rawValue).joined(separator: ", "))"
     case .flow(let flow):
       "\(flow.workload.about): \(flow.systems.map(\.rawValue).joined(separator: ", "))"
+    case .datagram(let item):
+      "\(item.workload.about): \(DatagramCase.systems.map(\.rawValue).joined(separator: ", "))"
     case .micro(let micro): micro.about
     case .link(let link):
       "\(link.workload.about): \(LinkCase.systems.map(\.rawValue).joined(separator: ", "))"
@@ -38,7 +42,7 @@ enum BenchCase {
   }
 }
 
-/// All cases, in the groups `tunnel`, `ring`, `flow`, `micro` and `link`.
+/// All cases, in the groups `tunnel`, `ring`, `flow`, `udp`, `micro` and `link`.
 struct Catalogue {
   /// Workloads that are also run over a relay in the clear, ring against ring.
   static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64", "crr-32"]
@@ -73,10 +77,12 @@ struct Catalogue {
     for workload in workloads {
       if let flow = try FlowCase(workload, among: workloads) { flows.append(.flow(flow)) }
     }
+    let datagrams = try DatagramCase.read("\(root)/Profiles/datagrams").map(BenchCase.datagram)
     let micros = MicroCase.all.map(BenchCase.micro)
     let links = try LinkCase.read("\(root)/Profiles/link").map(BenchCase.link)
     return Catalogue(groups: [
-      ("tunnel", tunnels), ("ring", rings), ("flow", flows), ("micro", micros), ("link", links),
+      ("tunnel", tunnels), ("ring", rings), ("flow", flows), ("udp", datagrams), ("micro", micros),
+      ("link", links),
     ])
   }
 
@@ -104,19 +110,10 @@ struct Catalogue {
   }
 
   private static func readWorkloads(_ directory: String) throws(LoadError) -> [Workload] {
-    guard let entries = opendir(directory) else { throw LoadError("cannot read \(directory)") }
-    defer { closedir(entries) }
     var workloads: [Workload] = []
-    while let entry = readdir(entries) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      guard name.hasSuffix(".json") else { continue }
-      guard let text = readSmallFile("\(directory)/\(name)") else {
-        throw LoadError("cannot read \(directory)/\(name)")
-      }
+    for (name, text) in try readJSONFiles(directory) {
       do {
-        workloads.append(try Workload(json: Array(text.utf8)))
+        workloads.append(try Workload(json: text))
       } catch {
         throw LoadError("\(name): \(error)")
       }
@@ -125,6 +122,24 @@ struct Catalogue {
       ($0.kind.rawValue, $0.connections) < ($1.kind.rawValue, $1.connections)
     }
   }
+}
+
+/// The files of a directory that are called `.json`, in no order.
+func readJSONFiles(_ directory: String) throws(LoadError) -> [(name: String, text: [UInt8])] {
+  guard let entries = opendir(directory) else { throw LoadError("cannot read \(directory)") }
+  defer { closedir(entries) }
+  var files: [(String, [UInt8])] = []
+  while let entry = readdir(entries) {
+    let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
+    guard name.hasSuffix(".json") else { continue }
+    guard let text = readSmallFile("\(directory)/\(name)") else {
+      throw LoadError("cannot read \(directory)/\(name)")
+    }
+    files.append((name, Array(text.utf8)))
+  }
+  return files
 }
 
 /// The path of a file without links; nil when there is none.

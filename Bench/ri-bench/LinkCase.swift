@@ -24,19 +24,10 @@ struct LinkCase {
 
   /// The cases of a directory, in the order of their names.
   static func read(_ directory: String) throws(LoadError) -> [LinkCase] {
-    guard let entries = opendir(directory) else { throw LoadError("cannot read \(directory)") }
-    defer { closedir(entries) }
     var cases: [LinkCase] = []
-    while let entry = readdir(entries) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      guard name.hasSuffix(".json") else { continue }
-      guard let text = readSmallFile("\(directory)/\(name)") else {
-        throw LoadError("cannot read \(directory)/\(name)")
-      }
+    for (name, text) in try readJSONFiles(directory) {
       do {
-        cases.append(try LinkCase(json: Array(text.utf8)))
+        cases.append(try LinkCase(json: text))
       } catch {
         throw LoadError("\(name): \(error)")
       }

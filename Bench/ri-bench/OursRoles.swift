@@ -34,11 +34,17 @@ private func hubSettings(_ order: EndOrder, _ secret: Secret) -> HubSettings {
   settings.bindAddress = IPAddress(parsing: order.listenHost)
   settings.shards = 1
   settings.targetHost = order.connectHost
+  let ports = [order.clientPort]
   settings.allowedEdges = [
     AllowedEdge(
-      id: "bench", secret: secret, listenPorts: [order.clientPort], stunIntervalSecs: 0)
+      id: "bench", secret: secret, listenPorts: order.carriesDatagrams ? [] : ports,
+      listenPortsUdp: order.carriesDatagrams ? ports : [], stunIntervalSecs: 0)
   ]
-  settings.targets = [TargetRule(port: order.clientPort, targetPort: order.connectPort)]
+  settings.targets = [
+    TargetRule(
+      port: order.clientPort, transport: order.carriesDatagrams ? .udp : .tcp,
+      targetPort: order.connectPort, udpProxyHeader: .none)
+  ]
   return settings
 }
 

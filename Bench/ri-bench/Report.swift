@@ -9,6 +9,7 @@ struct Report: Codable {
   var seconds: Double
   var loads: [LoadFigures] = []
   var flows: [FlowFigures] = []
+  var datagrams: [DatagramFigures] = []
   var micros: [MicroFigures] = []
   var links: [LinkFigures] = []
 
@@ -20,7 +21,7 @@ struct Report: Codable {
 
   var hasFailures: Bool {
     loads.contains { $0.failure != nil } || flows.contains { $0.failure != nil }
-      || links.contains { $0.failure != nil }
+      || links.contains { $0.failure != nil } || datagrams.contains { $0.failure != nil }
   }
 
   static func rateUnit(_ isBulk: Bool) -> String { isBulk ? "Gbit/s" : "op/s" }
@@ -36,6 +37,7 @@ struct Report: Codable {
     var text = "\n" + machine.headline
     if !loads.isEmpty { text += loadText() }
     text += FlowTable.text(flows)
+    text += DatagramFigures.text(datagrams)
     text += LinkFigures.text(links)
     if !micros.isEmpty { text += "\n" + MicroFigures.table(micros).rendered() }
     return text

@@ -28,6 +28,8 @@ struct EndOrder: Codable {
   var extensions: String?
   /// Congestion control to ask for by socket option; nil where the route sets it.
   var congestion: CongestionControl?
+  /// Whether the client port is one of UDP.
+  var carriesDatagrams = false
 }
 
 /// What a relay without a tunnel is told.
@@ -107,7 +109,7 @@ struct ProgramRole: ParsableCommand {
 }
 
 /// Reads the order and ties this process's life to its parent's.
-private func takeOrder<Order: Decodable>() throws -> Order {
+func takeOrder<Order: Decodable>() throws -> Order {
   guard load_die_with_parent() == 0, let line = readLine(from: 0) else {
     throw LoadError("no order on standard input")
   }

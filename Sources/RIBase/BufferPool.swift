@@ -38,11 +38,14 @@ public struct BufferPoolShape: Sendable {
   /// Bytes in front of each buffer where a reader may put what it carries over from the one before,
   /// so that both lie together.
   public var headroomBytes: Int
+  /// Buffers that a ring lends the kernel at a time; nil: by their bytes.
+  public var lentMax: Int?
 
-  public init(count: Int, bytes: Int, headroomBytes: Int = 0) {
+  public init(count: Int, bytes: Int, headroomBytes: Int = 0, lentMax: Int? = nil) {
     self.count = count
     self.bytes = bytes
     self.headroomBytes = headroomBytes
+    self.lentMax = lentMax
   }
 }
 

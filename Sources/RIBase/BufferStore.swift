@@ -97,9 +97,10 @@ public final class BufferStore {
   // MARK: Queues
 
   /// Appends a slice, whose reference the queue takes over. Grows the last slice instead when the
-  /// two adjoin in one buffer (the second reference is dropped then).
-  public func append(_ slice: Slice, to queue: inout SliceQueue) {
-    if queue.sliceCount > 0 {
+  /// two adjoin in one buffer (the second reference is dropped then), unless each slice is a
+  /// message of its own (`joins` false).
+  public func append(_ slice: Slice, to queue: inout SliceQueue, joins: Bool = true) {
+    if joins, queue.sliceCount > 0 {
       let last = nodes[Int(queue.tail)].slice
       if last.buffer == slice.buffer, last.offset + last.count == slice.offset {
         nodes[Int(queue.tail)].slice.count += slice.count

@@ -187,8 +187,59 @@ public enum Limits {
   public static let stashBuffersKept = 64
   public static let trimBuffersPerStep = 128
   public static let trimInterval = Interval.milliseconds(5)
+  /// Receive buffer of a target's socket until its client has read something: the kernel lets it
+  /// grow to megabytes, and ten thousand clients that never read would take all of its memory for
+  /// TCP. What the kernel begins with.
+  public static let unreadTargetBufferBytes = 64 * kib
+  /// What the kernel may take for a client that reads nothing: our send buffer, its receive buffer.
+  public static let unreadKernelBytes: UInt64 = 1 << 20
   /// Bytes a stream may have queued for the tunnel before its socket is read no more.
   public static let streamQueueBytes = 256 * kib
+
+  // MARK: Datagrams
+
+  /// Datagrams of all sessions of a tunnel that may wait for their turn. Of what is left of this a
+  /// session may have as much as it has already, so there is always room for one more session.
+  public static let datagramsQueuedMax = 4_096
+  /// The same in bytes, while the link is idle; behind a send it is `linkBacklogTime` worth: older
+  /// datagrams are worth less than none.
+  public static let datagramBytesQueuedMax = 2 * mib
+  /// A datagram that waits and is no longer than this moves to a buffer of its size. What is larger
+  /// keeps the large buffer that it was received in …
+  public static let smallDatagramBytes = 2 * kib
+  /// … and a tunnel holds no more than so many of those, a quarter of the pool.
+  public static let largeDatagramsQueuedMax = 128
+  /// Sessions of a tunnel, one of so many of its streams: UDP's clients never keep out TCP's.
+  public static let sessionsPerTunnelDivisor = 2
+  /// UDP sessions of an edge, whatever it is configured: what its one tunnel takes, less some that
+  /// are being closed.
+  public static let sessionsPerEdgeMax = 120_000
+
+  /// Datagrams, or runs of them, that a ring may be sending at once: more than one tick brings.
+  public static let datagramsPendingMax = 32_768
+  /// Datagrams of a session that wait for its target's address …
+  public static let datagramsHeldPerSession = 8
+  /// … and of all sessions: an eighth of the buffers for small ones.
+  public static let datagramsHeldMax = 1_024
+  /// Socket buffers of a UDP port, and of a session towards its target, as far as the system
+  /// allows.
+  public static let datagramPortBufferBytes = 4 * mib
+  public static let sessionBufferBytes = 1 * mib
+  /// Idle sessions are ended so many at a time, and no more often than this: ten thousand that end
+  /// together must not hold up a tick.
+  public static let sessionsPerSweep = 256
+  public static let sessionSweepInterval = Interval.milliseconds(5)
+  /// The part of all sessions, one of so many, that one source may have.
+  public static let udpSessionsPerSourceDivisor = 8
+  /// The part of all sessions, one of so many, that the shards of a hub have for themselves, in
+  /// equal parts. They share the rest.
+  public static let udpSessionsReservedDivisor = 8
+  /// The part of the process's descriptors, one of so many, that sessions of a hub may have.
+  public static let sessionDescriptorsDivisor = 2
+  /// A session's place in the order of activity is renewed no more often.
+  public static let udpSessionListInterval = Interval.seconds(1)
+  /// A session that had traffic within this time keeps a drain waiting.
+  public static let udpSessionLiveFor = Interval.seconds(3)
 
   // MARK: Tunnel output
 

@@ -18,7 +18,7 @@ public struct HandshakeGate: Sendable {
 
   /// Whether a handshake from `address` may begin; each true is matched by one `leave`.
   public mutating func admit(_ address: IPAddress) -> Bool {
-    let source = Self.source(of: address)
+    let source = address.source
     let held = perSource[source] ?? 0
     guard count < countMax, held < perSourceMax else { return false }
     count += 1
@@ -28,19 +28,11 @@ public struct HandshakeGate: Sendable {
 
   /// The handshake has ended, well or not.
   public mutating func leave(_ address: IPAddress) {
-    let source = Self.source(of: address)
+    let source = address.source
     guard let held = perSource[source] else {
       preconditionFailure("leave without admit")
     }
     count -= 1
     perSource[source] = held > 1 ? held - 1 : nil
-  }
-
-  /// An IPv6 host has its whole /64 to choose from.
-  static func source(of address: IPAddress) -> IPAddress {
-    switch address.family {
-    case .v4: address
-    case .v6: IPAddress(v6High: address.high, low: 0)
-    }
   }
 }

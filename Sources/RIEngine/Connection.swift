@@ -56,6 +56,8 @@ struct Connection {
     static let streamGone = Flags(rawValue: 1 << 11)
     /// Waits in its link's line to be read.
     static let inLine = Flags(rawValue: 1 << 12)
+    /// The target's socket keeps its small receive buffer, as its client may read nothing (hub).
+    static let held = Flags(rawValue: 1 << 13)
   }
 
   init(socket: Socket, link: SlotID, stream: StreamRef) {

@@ -50,15 +50,19 @@ public final class Engine: Sendable {
     var addresses = bindAddresses(settings.bindAddress)
       .map { SocketAddress($0, settings.tunnelPort) }
     var threads: [ShardThread] = []
-    raiseDescriptorLimit()
     let count = max(1, settings.shards ?? onlineProcessors())
+    let sessions = Self.sessionsMax(settings, descriptors: raiseDescriptorLimit(), report)
+    let sessionShare = SessionShare.split(sessions, shards: count)
     for index in 0..<count {
       let bound = addresses
       let thread = try ShardThread(
         index: index, budgetBytes: settings.memoryBudgetBytes / count, report: report
       ) {
         .hub(
-          HubState(settings: settings, tls: tls, tunnelAddresses: bound, offer: offer) {
+          HubState(
+            settings: settings, tls: tls, tunnelAddresses: bound, offer: offer,
+            sessionShare: sessionShare
+          ) {
             peers.broadcast(.edgeConnectedElsewhere($0), except: index)
           })
       }
@@ -72,6 +76,20 @@ public final class Engine: Sendable {
     firewall = nil
     peers.set(threads)
     report(.note("this hub's pin: \(pin)"))
+  }
+
+  /// A hub has a descriptor for each UDP session, and leaves enough of them for streams.
+  private static func sessionsMax(
+    _ settings: HubSettings, descriptors: Int, _ report: Report
+  ) -> Int {
+    let most = max(1, descriptors / Limits.sessionDescriptorsDivisor)
+    guard settings.udpSessionsMax > most else { return settings.udpSessionsMax }
+    if settings.allowedEdges.contains(where: { !$0.listenPortsUdp.isEmpty }) {
+      report(
+        .warning(
+          "\(most) UDP sessions at most, as this process may have \(descriptors) descriptors"))
+    }
+    return most
   }
 
   /// Starts an edge: it dials its hub until it is stopped. Its one tunnel lives on one shard.

@@ -78,9 +78,9 @@ public enum EngineEvent: Sendable {
   case messagesLeftOut(ThrottledMessage, count: Int)
   /// Trust on first use: the pin that was remembered.
   case hubTrustedOnFirstUse(pin: String)
-  case listening(address: SocketAddress)
-  case listenFailed(address: SocketAddress, error: RingError)
-  case listenerClosed(port: Port)
+  case listening(TransportProtocol, address: SocketAddress)
+  case listenFailed(TransportProtocol, address: SocketAddress, error: RingError)
+  case listenerClosed(TransportProtocol, port: Port)
   /// The firewall is what the hub asks for now, or is not, with the reason.
   case firewallUpdated(FirewallStatus)
   /// The address under which the Internet sees this edge is known, or has changed.

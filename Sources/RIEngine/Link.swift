@@ -63,6 +63,8 @@ final class Link {
   var isLeaving = false
   /// Listed in the shard's `dirtyLinks`.
   @exclusivity(unchecked) var isDirty = false
+  /// The last datagram of any of its UDP sessions.
+  @exclusivity(unchecked) var datagramAt = Instant(nanoseconds: 0)
   var timer: TimerID?
   /// When sustained data that was held back is tried again.
   @exclusivity(unchecked) var heldBackTimer: TimerID?
@@ -87,10 +89,20 @@ extension Link {
     if case .hub = handshake { phase != .ready } else { false }
   }
 
-  /// Whether nothing of a stream is left here: neither itself nor a frame on its way.
+  /// Whether nothing of a stream is left here, neither itself nor a frame on its way. UDP sessions
+  /// do not count.
   var isQuiet: Bool {
     guard let tunnel else { return true }
-    return tunnel.streamsHeld == 0 && !tunnel.hasOutput && !sending
+    return tunnel.streamsHeld == tunnel.sessionsHeld && !tunnel.hasOutput && !sending
+  }
+
+  /// When none of its UDP sessions will count as live any more, if none has traffic until then; nil
+  /// when none is. Who is about to leave waits for live ones only: a client that has its answer may
+  /// say nothing more.
+  func sessionsRestAt(now: Instant) -> Instant? {
+    guard let tunnel, tunnel.activeSessions > 0 else { return nil }
+    let rest = datagramAt + Limits.udpSessionLiveFor
+    return rest > now ? rest : nil
   }
 }
 

@@ -8,12 +8,14 @@ struct Listener {
   var socket: Socket
   var address: SocketAddress
   var purpose: Purpose
-  /// Whether an accept is pending.
+  /// Whether an accept, or a receive of datagrams, is pending.
   var isAccepting = false
   var isClosing = false
 
   enum Purpose {
     case tunnels, clients
+    /// UDP.
+    case datagrams
   }
 }
 
@@ -35,6 +37,22 @@ extension Shard {
     return id
   }
 
+  /// Opens a UDP port for clients.
+  func openDatagramListener(on address: SocketAddress) throws(RingError) -> SlotID {
+    let socket = try ring.bindDatagram(to: address, reusePort: false)
+    ring.set(.receiveBufferBytes(Limits.datagramPortBufferBytes), on: socket)
+    ring.set(.sendBufferBytes(Limits.datagramPortBufferBytes), on: socket)
+    let bound = ring.localAddress(of: socket) ?? address
+    guard
+      let id = listeners.insert(Listener(socket: socket, address: bound, purpose: .datagrams))
+    else {
+      discard(socket, .graceful)
+      throw RingError(call: "bind", code: ErrorNumber.tooManyFiles)
+    }
+    armAccept(id)
+    return id
+  }
+
   /// Whether listening failed because the machine has no IPv6, which "all addresses" may lack.
   func isWithoutFamily(_ address: SocketAddress, _ error: RingError) -> Bool {
     address.ip == .anyV6
@@ -45,16 +63,25 @@ extension Shard {
     guard listeners.contains(id), !listeners[id].isClosing, !listeners[id].isAccepting else {
       return
     }
-    let isForTunnels = listeners[id].purpose == .tunnels
-    if isForTunnels, isAcceptPaused { return }
+    let purpose = listeners[id].purpose
+    if purpose == .tunnels, isAcceptPaused { return }
     listeners[id].isAccepting = true
-    let kind: OperationKind = isForTunnels ? .tunnelAccept : .clientAccept
-    ring.accept(on: listeners[id].socket, token: OperationToken(kind, id).token)
+    switch purpose {
+    case .datagrams: armDatagrams(id)
+    case .tunnels, .clients:
+      let kind: OperationKind = purpose == .tunnels ? .tunnelAccept : .clientAccept
+      ring.accept(on: listeners[id].socket, token: OperationToken(kind, id).token)
+    }
   }
 
   func closeListener(_ id: SlotID) {
     guard listeners.contains(id), !listeners[id].isClosing else { return }
     listeners[id].isClosing = true
+    if listeners[id].purpose == .datagrams {
+      // What was collected for its socket leaves first: the descriptor may be another's soon.
+      flushDatagrams()
+      endSessions(tellsPeer: true) { $0.listener == id }
+    }
     ring.close(
       listeners[id].socket, mode: .graceful, token: OperationToken(.listenerClose, id).token)
   }
@@ -102,9 +129,12 @@ extension Shard {
   }
 
   /// Closes a socket that nothing hangs on yet; its peer sees a reset.
-  func refuse(_ socket: Socket) {
+  func refuse(_ socket: Socket) { discard(socket, .reset) }
+
+  /// Closes a socket that nobody needs to hear of any more.
+  func discard(_ socket: Socket, _ mode: CloseMode) {
     // As many as there are descriptors: a slot is only a name for the close that is under way.
     guard let id = refusals.insert(socket) else { preconditionFailure("more sockets than slots") }
-    ring.close(socket, mode: .reset, token: OperationToken(.refusalClose, id).token)
+    ring.close(socket, mode: mode, token: OperationToken(.refusalClose, id).token)
   }
 }

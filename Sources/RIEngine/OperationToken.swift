@@ -20,6 +20,9 @@ enum OperationKind: UInt8 {
   case refusalClose
   case hubResolve
   case targetResolve
+  case clientDatagram
+  case targetDatagram
+  case datagramSend
   case stunResolve
   case stunReceive
   case stunSend

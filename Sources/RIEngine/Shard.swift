@@ -38,6 +38,17 @@ public final class Shard {
   let listeners: Slab<Listener>
   /// Sockets that were refused and are being closed.
   let refusals: Slab<Socket>
+  let sessions: UDPSessions
+  @exclusivity(unchecked) var outbox = DatagramOutbox()
+  /// Datagrams that the ring is sending.
+  let pendingDatagrams: Slab<DatagramRun>
+  /// Runs are made of datagrams up to this, for the kernel to cut (UDP_SEGMENT); 0: of none.
+  @exclusivity(unchecked) var segmentBytesMax = Limits.udpPayloadBytesMax
+  /// When links that were stuck last lost their datagrams.
+  var stuckDroppedAt = Instant(nanoseconds: 0)
+  var sessionTimer: TimerID?
+  /// A tunnel is to be left when its sessions are at rest.
+  var restTimer: TimerID?
   let batch: PlaintextBatch
   let budget: MemoryBudget
   let timers: TimerWheel
@@ -49,6 +60,8 @@ public final class Shard {
   var tunnelPort: Port?
   /// Links whose handshake has bytes to go on with, in the order of their coming.
   @exclusivity(unchecked) var handshakeQueue: [SlotID] = []
+  /// The pools' returns when a handshake found no buffer; it goes on when one has come back.
+  @exclusivity(unchecked) var handshakesStarvedAt: UInt64?
   /// So many wait there that tunnels are not accepted for now.
   var isAcceptPaused = false
   /// To be called when the last listener is closed.
@@ -67,6 +80,7 @@ public final class Shard {
   /// Receives that found their pool empty; armed again when buffers have come back.
   @exclusivity(unchecked) var starvedConnections: [SlotID] = []
   @exclusivity(unchecked) var starvedLinks: [SlotID] = []
+  @exclusivity(unchecked) var starvedReceivers: [OperationToken] = []
   /// The pools' returns when the starved lists were last tried.
   @exclusivity(unchecked) var returnsSeen: UInt64 = 0
   /// A step of giving memory back is due.
@@ -81,6 +95,21 @@ public final class Shard {
   enum Role {
     case hub(HubState)
     case edge(EdgeState)
+
+    var settings: any EngineSettings {
+      switch self {
+      case .hub(let hub): hub.settings
+      case .edge(let edge): edge.settings
+      }
+    }
+
+    var sessionShare: SessionShare {
+      switch self {
+      case .hub(let hub): hub.sessionShare
+      case .edge(let edge):
+        SessionShare(alone: min(edge.settings.udpSessionsMax, Limits.sessionsPerEdgeMax))
+      }
+    }
   }
 
   /// A shard on `ring`, whose store must have `ShardPool`'s shapes.
@@ -98,6 +127,11 @@ public final class Shard {
     connections = Slab(capacity: Limits.connectionsMax)
     listeners = Slab(capacity: Limits.listenersMax)
     refusals = Slab(capacity: Limits.connectionsMax)
+    let settings = role.settings
+    sessions = UDPSessions(
+      share: role.sessionShare, idleTimeout: .seconds(Int64(settings.udpIdleSeconds)),
+      seed: ring.random())
+    pendingDatagrams = Slab(capacity: Limits.datagramsPendingMax)
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
     let stash = ring.store[ShardPool.stash].shape
     budget = MemoryBudget(bytes: stash.count * stash.bytes)
@@ -137,9 +171,12 @@ public final class Shard {
     stopSTUN()
     for id in links.ids { endLink(id, .stopping) }
     for id in connections.ids { closeConnection(id, .reset) }
+    endSessions(tellsPeer: false) { _ in true }
     for id in listeners.ids { closeListener(id) }
     let deadline = now + Limits.goodbyeTimeout
-    while links.count + connections.count + listeners.count + refusals.count > 0, now < deadline {
+    while links.count + connections.count + listeners.count + refusals.count
+      + pendingDatagrams.count > 0, now < deadline
+    {
       tick(until: deadline)
     }
   }
@@ -148,7 +185,7 @@ public final class Shard {
   func tick(until limit: Instant?) {
     var deadline = timers.nextDeadline
     if let limit { deadline = min(deadline ?? limit, limit) }
-    if !handshakeQueue.isEmpty { deadline = now }
+    if mayAdvanceHandshakes { deadline = now }
     let completions = ring.wait(until: deadline)
     now = ring.now
     for completion in completions { handle(completion) }
@@ -156,6 +193,7 @@ public final class Shard {
     readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
+    finishDatagrams()
     keepBudget()
     flushLinks()
     armReceives()
@@ -180,6 +218,9 @@ public final class Shard {
     case .linkClose: linkClosed(slot)
     case .listenerClose: listenerClosed(slot)
     case .refusalClose: refusals.remove(slot)
+    case .clientDatagram: clientDatagram(slot, completion)
+    case .targetDatagram: targetDatagram(slot, completion)
+    case .datagramSend: datagramSent(slot, completion)
     case .hubResolve: hubResolved(completion)
     case .targetResolve: targetResolved(slot, completion)
     case .stunResolve: stunResolved(slot, completion)

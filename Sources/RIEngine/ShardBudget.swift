@@ -71,6 +71,7 @@ extension Shard {
       link.backlog.isSetAside = true
       tunnel.replaceQueues(setAside)
     }
+    if !starvedReceivers.isEmpty { _ = dropStuckDatagrams() }
   }
 
   private func setAside(_ queue: inout SliceQueue) {
@@ -86,11 +87,15 @@ extension Shard {
 
   // MARK: Giving memory back
 
-  /// One step of giving back the memory behind stash buffers that a burst has left; the next step
-  /// comes soon, as all at once would hold up the tick.
-  func trimStash() {
-    isTrimming = store[ShardPool.stash].trim(
-      keeping: Limits.stashBuffersKept, atMost: Limits.trimBuffersPerStep)
+  /// One step of giving back the memory behind buffers that a burst has left; the next step comes
+  /// soon, as all at once would hold up the tick.
+  func trimPools() {
+    isTrimming = false
+    for pool in [ShardPool.stash, ShardPool.datagramReceive, ShardPool.datagramQueue] {
+      let isLeft = store[pool].trim(
+        keeping: Limits.stashBuffersKept, atMost: Limits.trimBuffersPerStep)
+      isTrimming = isTrimming || isLeft
+    }
     if isTrimming { schedule(.trim, at: now + Limits.trimInterval) }
   }
 }

@@ -65,7 +65,9 @@ extension Shard {
 
   /// Empty pools are tried again only after a buffer has come back, so that waiting costs nothing.
   private func retryStarved() {
-    guard !(starvedConnections.isEmpty && starvedLinks.isEmpty) else { return }
+    guard !(starvedConnections.isEmpty && starvedLinks.isEmpty && starvedReceivers.isEmpty) else {
+      return
+    }
     if reliefTimer == nil {
       reliefTimer = schedule(.relief, at: now + Limits.linkStuckAfter)
     }
@@ -75,6 +77,13 @@ extension Shard {
     starvedConnections.removeAll(keepingCapacity: true)
     for id in starvedLinks where links.contains(id) { armReceive(of: links[id], id) }
     starvedLinks.removeAll(keepingCapacity: true)
+    for receiver in starvedReceivers { rearm(receiver) }
+    starvedReceivers.removeAll(keepingCapacity: true)
+  }
+
+  private func rearm(_ receiver: OperationToken) {
+    if receiver.kind == .targetDatagram { return rearmSession(receiver.slot) }
+    if listeners.contains(receiver.slot) { armAccept(receiver.slot) }
   }
 
   func connectionReceived(_ id: SlotID, _ completion: Completion) {
@@ -110,6 +119,10 @@ extension Shard {
       }
     } else if Int(slice.count) <= Limits.smallReceiveBytes / 4 {
       connections[id].flags.remove(.bulk)
+    }
+    if connection.flags.contains(.held), tunnel.isRead(connection.stream) {
+      connections[id].flags.remove(.held)
+      ring.set(.receiveBufferReleased, on: connection.socket)
     }
     tunnel.send(slice, on: connection.stream)
     markDirty(connection.link)

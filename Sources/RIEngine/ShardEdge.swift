@@ -28,8 +28,9 @@ final class EdgeState {
   @exclusivity(unchecked) var outgoingTunnels: [SlotID] = []
   /// Ports that the hub assigned, with their listeners; nil where binding failed.
   var ports: [Port] = []
-  var listeners: [SocketAddress: SlotID] = [:]
-  var failed: Set<SocketAddress> = []
+  var portsUDP: [Port] = []
+  var listeners: [ListenerKey: SlotID] = [:]
+  var failed: Set<ListenerKey> = []
 
   let bindAddresses: [IPAddress]
   var desk: FirewallDesk
@@ -45,6 +46,17 @@ final class EdgeState {
     self.trust = trust
     self.extensions = extensions
     bindAddresses = RIEngine.bindAddresses(settings.bindAddress)
+  }
+}
+
+/// What a listener of an edge is known by.
+struct ListenerKey: Hashable {
+  var transport: TransportProtocol
+  var address: SocketAddress
+
+  init(_ transport: TransportProtocol, _ address: SocketAddress) {
+    self.transport = transport
+    self.address = address
   }
 }
 
@@ -272,38 +284,49 @@ extension Shard {
   /// Opens what is new, closes what is gone, leaves the rest alone (SPEC 4.2).
   func apply(_ message: EdgeConfigMessage, _ edge: EdgeState) {
     guard case .running = phase else { return }
-    let changes = listenerChanges(from: edge.ports, to: message.listenPorts)
+    change(.tcp, listenerChanges(from: edge.ports, to: message.listenPorts), edge)
+    change(.udp, listenerChanges(from: edge.portsUDP, to: message.listenPortsUdp), edge)
     edge.ports = message.listenPorts
+    edge.portsUDP = message.listenPortsUdp
+  }
+
+  private func change(
+    _ transport: TransportProtocol, _ changes: (open: [Port], close: [Port]), _ edge: EdgeState
+  ) {
     for port in changes.close {
       for ip in edge.bindAddresses {
-        edge.failed.remove(SocketAddress(ip, port))
-        if let id = edge.listeners.removeValue(forKey: SocketAddress(ip, port)) {
-          closeListener(id)
-        }
+        let key = ListenerKey(transport, SocketAddress(ip, port))
+        edge.failed.remove(key)
+        if let id = edge.listeners.removeValue(forKey: key) { closeListener(id) }
       }
-      report(.listenerClosed(port: port))
+      report(.listenerClosed(transport, port: port))
     }
     for port in changes.open {
-      for ip in edge.bindAddresses { openClientListener(SocketAddress(ip, port), edge) }
+      for ip in edge.bindAddresses {
+        openClientListener(ListenerKey(transport, SocketAddress(ip, port)), edge)
+      }
     }
   }
 
-  private func openClientListener(_ address: SocketAddress, _ edge: EdgeState) {
-    do {
-      edge.listeners[address] = try openListener(
-        on: address, purpose: .clients, reusePort: false)
-      edge.failed.remove(address)
-      report(.listening(address: address))
+  private func openClientListener(_ key: ListenerKey, _ edge: EdgeState) {
+    do throws(RingError) {
+      edge.listeners[key] =
+        switch key.transport {
+        case .tcp: try openListener(on: key.address, purpose: .clients, reusePort: false)
+        case .udp: try openDatagramListener(on: key.address)
+        }
+      edge.failed.remove(key)
+      report(.listening(key.transport, address: key.address))
     } catch {
-      if isWithoutFamily(address, error) { return }
-      if edge.failed.insert(address).inserted {
-        report(.listenFailed(address: address, error: error))
+      if isWithoutFamily(key.address, error) { return }
+      if edge.failed.insert(key).inserted {
+        report(.listenFailed(key.transport, address: key.address, error: error))
       }
     }
   }
 
   func retryListeners(_ edge: EdgeState) {
-    for address in edge.failed { openClientListener(address, edge) }
+    for key in edge.failed { openClientListener(key, edge) }
   }
 
   // MARK: Clients come

@@ -37,16 +37,22 @@ extension Shard {
     case 0:
       link.hasEnded = true
       if link.unopened.isEmpty { endLink(id, .peerClosed) }
+    case -ErrorNumber.cancelled: armReceive(of: link, id)
     case -ErrorNumber.noBuffers: starvedLinks.append(id)
     default: endLink(id, .socket(code: -completion.result))
     }
+  }
+
+  /// A tunnel that is up receives as tunnels do.
+  func endHandshakeReceive(of link: Link, _ id: SlotID) {
+    if link.receiving { ring.cancel(OperationToken(.handshakeReceive, id).token) }
   }
 
   private func waitForTurn(_ bytes: UnsafeRawBufferPointer, _ link: Link, _ id: SlotID) {
     let isQueued = !link.unopened.isEmpty
     link.unopened.append(contentsOf: bytes)
     if link.phase == .ready {
-      // The receive that was armed for a stranger brings the first bytes of the tunnel.
+      // The receive that was armed for a stranger has brought bytes before it was cancelled.
       openUnopened(of: link, id)
     } else if !isQueued {
       handshakeQueue.append(id)
@@ -54,11 +60,18 @@ extension Shard {
     }
   }
 
+  /// Whether a handshake waits for its turn, and for nothing else.
+  var mayAdvanceHandshakes: Bool {
+    !handshakeQueue.isEmpty && handshakesStarvedAt != store.returnCount
+  }
+
   /// Gives the next handshakes their turn.
   func advanceHandshakes() {
-    guard !handshakeQueue.isEmpty else { return }
+    guard mayAdvanceHandshakes else { return }
+    handshakesStarvedAt = nil
     var steps = 0
-    while steps < Limits.handshakeStepsPerTick, !handshakeQueue.isEmpty {
+    while steps < Limits.handshakeStepsPerTick, !handshakeQueue.isEmpty, handshakesStarvedAt == nil
+    {
       let id = handshakeQueue.removeFirst()
       guard links.contains(id), links[id].phase != .closing else { continue }
       steps += 1
@@ -70,11 +83,13 @@ extension Shard {
   /// Steps 3 and 4 for bytes that were put aside. They are copied behind room for an unfinished
   /// record, into a buffer for tunnels to send from: those are never lent to the kernel.
   private func openUnopened(of link: Link, _ id: SlotID) {
+    guard let buffer = store[ShardPool.tunnelSend].take() else {
+      handshakesStarvedAt = store.returnCount
+      handshakeQueue.append(id)
+      return
+    }
     let bytes = link.unopened
     link.unopened = []
-    guard let buffer = store[ShardPool.tunnelSend].take() else {
-      return endLink(id, .outOfBuffers)
-    }
     let slice = Slice(
       buffer: buffer, offset: store[ShardPool.carry].shape.bytes, count: bytes.count)
     bytes.withUnsafeBytes { store.mutableBytes(slice).copyMemory(from: $0) }

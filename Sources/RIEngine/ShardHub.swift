@@ -24,13 +24,20 @@ final class HubState {
   var untried: [SlotID: ArraySlice<SocketAddress>] = [:]
   /// Connections that wait for a name, by a slot that names the look-up.
   let lookups: Slab<TargetLookup>
+  /// First datagrams of sessions whose target's address is not known yet, and their number.
+  var heldDatagrams: [SlotID: SliceQueue] = [:]
+  var heldCount = 0
+  /// The UDP sessions that this shard may have.
+  let sessionShare: SessionShare
 
   /// `tunnelAddresses`: where this shard listens for edges. `othersReplace` tells the other shards
-  /// that an edge has authenticated here.
+  /// that an edge has authenticated here. `sessionShare` is for several shards; nil: all sessions.
   init(
     settings: HubSettings, tls: TLSServerContext, tunnelAddresses: [SocketAddress],
-    offer: Extensions = .all, othersReplace: @escaping (Authentication) -> Void
+    offer: Extensions = .all, sessionShare: SessionShare? = nil,
+    othersReplace: @escaping (Authentication) -> Void
   ) {
+    self.sessionShare = sessionShare ?? SessionShare(alone: settings.udpSessionsMax)
     self.settings = settings
     self.tls = tls
     self.tunnelAddresses = tunnelAddresses
@@ -60,7 +67,9 @@ struct Authentication: Sendable {
 /// A name look-up under way, and the connections that wait for it.
 struct TargetLookup {
   var host: String
-  var waiting: [SlotID]
+  /// Connections.
+  var waiting: [SlotID] = []
+  var waitingSessions: [SlotID] = []
 }
 
 extension Shard {
@@ -116,6 +125,7 @@ extension Shard {
       link.order = authentication.order
       link.line = answer
       linkReady(link, id, side: .hub)
+      endHandshakeReceive(of: link, id)
       report(.edgeConnected(edgeID: edge.id, address: link.peer))
     case .refused(let edgeID, let answer):
       link.line = answer
@@ -268,15 +278,23 @@ extension Shard {
       connectTarget(id, to: SocketAddress(literal, target.port))
     } else if let known = hub.resolved[target.host], known.staleAt > now {
       connectTarget(id, known.addresses[...], hub)
-    } else if let lookup = hub.lookups.ids.first(where: { hub.lookups[$0].host == target.host }) {
-      hub.lookups[lookup].waiting.append(id)
-    } else if let lookup = hub.lookups.insert(TargetLookup(host: target.host, waiting: [id])) {
-      ring.resolve(
-        host: target.host, port: target.port,
-        token: OperationToken(.targetResolve, lookup).token)
-    } else {
+    } else if !lookUp(target.host, hub, { $0.waiting.append(id) }) {
       connectionFailed(id)
     }
+  }
+
+  /// Looks a target's name up, once for all who wait for it. False when too many are looked up
+  /// already.
+  func lookUp(_ host: String, _ hub: HubState, _ join: (inout TargetLookup) -> Void) -> Bool {
+    if let lookup = hub.lookups.ids.first(where: { hub.lookups[$0].host == host }) {
+      join(&hub.lookups[lookup])
+      return true
+    }
+    var new = TargetLookup(host: host)
+    join(&new)
+    guard let lookup = hub.lookups.insert(new) else { return false }
+    ring.resolve(host: host, port: 0, token: OperationToken(.targetResolve, lookup).token)
+    return true
   }
 
   func targetResolved(_ lookup: SlotID, _ completion: Completion) {
@@ -289,6 +307,9 @@ extension Shard {
     for id in found.waiting where connections.contains(id) {
       connectTarget(id, addresses[...], hub)
     }
+    // A session goes by the last address known when the name has none now, or nobody answers.
+    let known = addresses.isEmpty ? hub.resolved[found.host]?.addresses : addresses
+    targetResolved(found.waitingSessions, known ?? [], hub)
   }
 
   /// Tries the first address, and keeps the others for when it fails.
@@ -323,7 +344,8 @@ extension Shard {
     }
     stopConnecting(id)
     guard completion.result == 0 else { return connectionFailed(id) }
-    connections[id].flags.insert(.connected)
+    connections[id].flags.insert([.connected, .held])
+    ring.set(.receiveBufferHeld(Limits.unreadTargetBufferBytes), on: connections[id].socket)
     markReceivePending(id)
     markSendPending(id)
   }

@@ -120,6 +120,9 @@ extension Shard {
       if connections.contains(owner) { markReceivePending(owner) }
     case .sustained(let stream): streamSustained(stream, of: tunnel, link)
     case .opened(let stream): streamOpened(stream, of: tunnel, link, id)
+    case .sessionOpened(let stream): sessionOpened(stream, of: tunnel, link, id)
+    case .datagram(let stream): datagramArrived(stream, of: tunnel, link)
+    case .sessionClosed(let stream): sessionClosed(stream, of: tunnel)
     case .ping: pingReceived(tunnel, link)
     case .pong: pongReceived(tunnel.payload, link)
     case .config: configReceived(tunnel.payload, link, id)

@@ -153,6 +153,7 @@ extension Shard {
       connections[connection].flags.insert(.streamGone)
       closeConnection(connection, .reset)
     }
+    endSessions(tellsPeer: false) { $0.link == id }
     ring.close(link.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
     switch role {
     case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)
@@ -163,7 +164,7 @@ extension Shard {
   /// Whether a tunnel ends because one side was about to stop, and has carried its last stream.
   private func isOrderly(_ reason: LinkEndReason, _ link: Link) -> Bool {
     guard case .peerClosed = reason, let tunnel = link.tunnel else { return false }
-    return (link.isDraining || isDraining) && tunnel.streamsHeld == 0
+    return (link.isDraining || isDraining) && tunnel.streamsHeld == tunnel.sessionsHeld
   }
 
   /// Half-closes a quiet link; it ends when its peer closes. One in its handshake ends at once.

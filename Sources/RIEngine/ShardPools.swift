@@ -18,6 +18,13 @@ enum ShardPool {
   static let carry = PoolID(4)
   /// Bytes for client and target sockets that took less than they were given; the memory budget.
   static let stash = PoolID(5)
+  /// Received datagrams, each in one piece: the largest (or as much as the kernel joins) with what
+  /// the kernel says of it in front. Only what arrives is touched.
+  static let datagramReceive = PoolID(6)
+  /// Datagrams on their way to sockets, packed during a tick.
+  static let datagramSend = PoolID(7)
+  /// Small datagrams that wait: for their link, or for their target's address.
+  static let datagramQueue = PoolID(8)
 
   /// A TLS record at its longest: header, 2^14 bytes and expansion (RFC 8446 section 5.2).
   static let recordBytesMax = 5 + 16_384 + 256
@@ -35,6 +42,9 @@ enum ShardPool {
       BufferPoolShape(count: Limits.tunnelsMax, bytes: 17 * 1024),
       BufferPoolShape(
         count: max(64, memoryBudgetBytes / stashBufferBytes), bytes: stashBufferBytes),
+      BufferPoolShape(count: 512, bytes: 65 * 1024, lentMax: 128),
+      BufferPoolShape(count: 64, bytes: 128 * 1024),
+      BufferPoolShape(count: 8192, bytes: Limits.smallDatagramBytes),
     ]
   }
 }

@@ -18,8 +18,47 @@ public struct ShardCounters: Codable, Equatable, Sendable {
   /// Streams that became sustained flows.
   public var streamsSustained: UInt64 = 0
   public var handshakesRefused: UInt64 = 0
+  public var sessionsOpened: UInt64 = 0
+  public var sessionsClosed: UInt64 = 0
+  /// UDP sessions closed before their time, for want of room.
+  public var sessionsEvicted: UInt64 = 0
+  /// By the hub: a bad header, a foreign port, no room, no target.
+  public var sessionsRefused: UInt64 = 0
+  /// Datagrams that clients' and targets' sockets took.
+  public var datagramsDelivered: UInt64 = 0
+  public var drops = DatagramDrops()
 
   public init() {}
+}
+
+/// Datagrams that went no further, by reason.
+public struct DatagramDrops: Codable, Equatable, Sendable {
+  /// A client's, while there was no tunnel for a new session.
+  public var noTunnel: UInt64 = 0
+  /// A client's, whose session could not be opened.
+  public var noSession: UInt64 = 0
+  /// A client's, while its target's address was not known yet.
+  public var noTarget: UInt64 = 0
+  /// The queue of the session or the tunnel was full.
+  public var queueFull: UInt64 = 0
+  /// They waited for a tunnel whose peer took nothing, while others had no buffers.
+  public var stuck: UInt64 = 0
+  public var noBuffer: UInt64 = 0
+  /// The socket took no more.
+  public var socketFull: UInt64 = 0
+  /// Longer than a datagram can be with its header, or cut by the kernel.
+  public var tooLong: UInt64 = 0
+  /// Nobody listens at the target.
+  public var refused: UInt64 = 0
+  /// The socket failed otherwise.
+  public var failed: UInt64 = 0
+
+  public init() {}
+
+  public var total: UInt64 {
+    noTunnel + noSession + noTarget + queueFull + stuck + noBuffer + socketFull + tooLong + refused
+      + failed
+  }
 }
 
 /// What carries a tunnel.
@@ -43,7 +82,8 @@ public struct LinkStatus: Codable, Equatable, Sendable {
   public var draining: Bool
   public var activeStreams: Int
   public var sustainedStreams: Int
-  /// Payload that waits for credit or its turn.
+  public var udpSessions: Int
+  /// Payload that waits for credit or its turn, datagrams included.
   public var queuedBytes: Int
   /// What its streams may queue, by how fast it sends.
   public var queueLimitBytes: Int
@@ -55,7 +95,7 @@ public struct LinkStatus: Codable, Equatable, Sendable {
     case address, transport, connectedAt
     case roundTrip = "rtt"
     case baseRoundTrip = "baseRtt"
-    case extensions, draining, activeStreams, sustainedStreams, queuedBytes
+    case extensions, draining, activeStreams, sustainedStreams, udpSessions, queuedBytes
     case queueLimitBytes, bytesIn, bytesOut
   }
 }
@@ -73,6 +113,7 @@ public struct ShardStatus: Codable, Equatable, Sendable {
   public var listeners: Int
   public var activeStreams: Int
   public var sustainedStreams: Int
+  public var udpSessions: Int
   public var queuedBytes: Int
   public var memory: MemoryStatus
   public var stashBuffersInUse: Int
@@ -116,6 +157,7 @@ extension Shard {
       tunnelsReady: tunnels.count, connections: connections.count, listeners: listeners.count,
       activeStreams: tunnels.reduce(0) { $0 + $1.activeStreams },
       sustainedStreams: tunnels.reduce(0) { $0 + $1.sustainedStreams },
+      udpSessions: sessions.count,
       queuedBytes: tunnels.reduce(0) { $0 + $1.queuedBytes },
       memory: MemoryStatus(
         budgetBytes: budget.bytes, heldBytes: heldBytes, grownBytes: budget.grownBytes,
@@ -136,7 +178,8 @@ extension Shard {
       connectedAt: link.connectedAt, roundTrip: link.liveness?.roundTrip?.seconds,
       baseRoundTrip: link.liveness?.baseRoundTrip?.seconds, extensions: link.extensions.names,
       draining: link.isDraining || isDraining, activeStreams: tunnel.activeStreams,
-      sustainedStreams: tunnel.sustainedStreams, queuedBytes: tunnel.queuedBytes.total,
+      sustainedStreams: tunnel.sustainedStreams, udpSessions: tunnel.activeSessions,
+      queuedBytes: tunnel.queuedBytes.total + tunnel.datagramBytesQueued,
       queueLimitBytes: link.backlog.limitBytes, bytesIn: link.bytesIn, bytesOut: link.bytesOut)
   }
 

@@ -18,6 +18,10 @@ struct ShardTimer {
     case trim
     /// A link holds sustained data back.
     case heldBack
+    /// The first UDP session may have been idle for long enough.
+    case sessions
+    /// The UDP sessions of a tunnel that is to be left may be at rest.
+    case rest
     /// Receives have found no buffer for a while.
     case relief
     /// A request to the STUN server is due.
@@ -60,7 +64,7 @@ extension Shard {
     case .dial: dialTimerFired()
     case .accept: armAccept(timer.slot)
     case .housekeeping: keepHouse()
-    case .trim: trimStash()
+    case .trim: trimPools()
     case .relief: relieveStarvation()
     case .stun: stunTimerFired()
     case .heldBack:
@@ -68,6 +72,9 @@ extension Shard {
         links[timer.slot].heldBackTimer = nil
         markDirty(timer.slot)
       }
+    case .sessions: sessionTimerFired()
+    // The end of the tick looks.
+    case .rest: restTimer = nil
     case .drain: phase = .stopped
     }
   }
@@ -76,7 +83,9 @@ extension Shard {
   /// messages that were left out.
   private func keepHouse() {
     schedule(.housekeeping, at: now + Limits.housekeepingInterval)
-    if !isTrimming { trimStash() }
+    if !isTrimming { trimPools() }
+    // A path that was too narrow for long runs of datagrams may be another now.
+    if segmentBytesMax > 0 { segmentBytesMax = Limits.udpPayloadBytesMax }
     if case .edge(let edge) = role, case .running = phase {
       retryListeners(edge)
       edge.desk.firewall?.check()

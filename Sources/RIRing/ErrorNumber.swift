@@ -8,6 +8,11 @@ public enum ErrorNumber {
   public static let cancelled = ECANCELED
   public static let wouldBlock = EAGAIN
   public static let interrupted = EINTR
+  public static let connectionRefused = ECONNREFUSED
+  public static let invalidArgument = EINVAL
+  public static let inputOutput = EIO
+  public static let messageTooLong = EMSGSIZE
+  public static let notSupported = EOPNOTSUPP
   public static let timedOut = ETIMEDOUT
   public static let tooManyFiles = EMFILE
   public static let noSuchName = ENOENT

@@ -88,6 +88,10 @@ public enum SocketOption: Sendable {
   /// TCP_NOTSENT_LOWAT in bytes.
   case notSentLowWater(Int)
   case receiveBufferBytes(Int)
+  /// Keeps the kernel from growing a connection's receive buffer (SO_RCVBUF, in bytes), until
+  /// `receiveBufferReleased`; where that cannot be taken back (before Linux 5.14) neither acts.
+  case receiveBufferHeld(Int)
+  case receiveBufferReleased
   case sendBufferBytes(Int)
   /// TCP_CONGESTION.
   case congestionControl(String)
@@ -168,7 +172,10 @@ public protocol IORing: AnyObject {
   func receiveDatagrams(on socket: Socket, into pool: PoolID, token: Token)
   /// Sends one slice as datagrams of `segmentBytes` each (0: one datagram) to `destination` (nil:
   /// the connected peer), from `source` where the socket has several addresses. Several may be
-  /// pending. A full socket may end it with -EAGAIN: then the rest of it is not sent.
+  /// pending. A full socket may end it with -EAGAIN: then the rest of it is not sent. Where the
+  /// kernel does not cut datagrams of this size it may end with -EINVAL, -EMSGSIZE, -EIO or
+  /// -EOPNOTSUPP: then nothing of it is sent. A connected socket whose peer's host said that nobody
+  /// listens there ends its next operation with -ECONNREFUSED.
   func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
     from source: IPAddress?, token: Token)

@@ -81,15 +81,32 @@ struct Sockets {
     case .noDelay(let on): setInt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, on ? 1 : 0)
     case .notSentLowWater(let bytes):
       setInt(socket, Int32(IPPROTO_TCP), RI_TCP_NOTSENT_LOWAT, Int32(clamping: bytes))
+    // Past the system's limit where the process may (CAP_NET_ADMIN), else up to it.
+    case .receiveBufferHeld(let bytes):
+      if canUnlockBuffers(of: socket) {
+        setInt(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))
+      }
+    case .receiveBufferReleased: setInt(socket, SOL_SOCKET, RI_SO_BUF_LOCK, 0)
     case .receiveBufferBytes(let bytes):
-      setInt(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))
+      if !setInt(socket, SOL_SOCKET, SO_RCVBUFFORCE, Int32(clamping: bytes)) {
+        setInt(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))
+      }
     case .sendBufferBytes(let bytes):
-      setInt(socket, SOL_SOCKET, SO_SNDBUF, Int32(clamping: bytes))
+      if !setInt(socket, SOL_SOCKET, SO_SNDBUFFORCE, Int32(clamping: bytes)) {
+        setInt(socket, SOL_SOCKET, SO_SNDBUF, Int32(clamping: bytes))
+      }
     case .congestionControl(let name):
       _ = name.withCString {
         setsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_CONGESTION, $0, socklen_t(strlen($0)))
       }
     }
+  }
+
+  /// Whether a buffer size that was set can be left to the kernel again (SO_BUF_LOCK, socket(7)).
+  private func canUnlockBuffers(of socket: Socket) -> Bool {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(socket.descriptor, SOL_SOCKET, RI_SO_BUF_LOCK, &value, &size) == 0
   }
 
   func shutdownSending(_ socket: Socket) {
@@ -152,6 +169,17 @@ struct Sockets {
     if result != 0 { throw RingError(call: "bind", code: errno) }
   }
 
+  /// Whether the kernel cuts one send into datagrams (UDP_SEGMENT, Linux 4.18). An older one passes
+  /// over the request and sends all as one.
+  static let cutsSegments: Bool = {
+    let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard socket >= 0 else { return false }
+    defer { Glibc.close(socket) }
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(socket, Int32(IPPROTO_UDP), RI_UDP_SEGMENT, &value, &size) == 0
+  }()
+
   /// Asks for destination addresses (ip(7), ipv6(7)) and joined datagrams (udp(7)).
   private func reportDatagramDetails(_ socket: Socket, _ family: IPAddress.Family) {
     switch family {
@@ -161,8 +189,10 @@ struct Sockets {
     setInt(socket, Int32(IPPROTO_UDP), RI_UDP_GRO, 1)
   }
 
-  private func setInt(_ socket: Socket, _ level: Int32, _ name: Int32, _ value: Int32) {
+  @discardableResult
+  private func setInt(_ socket: Socket, _ level: Int32, _ name: Int32, _ value: Int32) -> Bool {
     var value = value
-    setsockopt(socket.descriptor, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    return setsockopt(socket.descriptor, level, name, &value, size) == 0
   }
 }

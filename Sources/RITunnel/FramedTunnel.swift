@@ -46,11 +46,17 @@ public final class FramedTunnel {
   @exclusivity(unchecked) public internal(set) var activeStreams = 0
   /// Streams that have a place, those that end included.
   public var streamsHeld: Int { streams.count }
-  /// Payload bytes that wait for their turn.
+  /// Payload bytes of streams that wait for their turn.
   @exclusivity(unchecked) public internal(set) var queuedBytes = QueuedBytes()
   @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()
   /// Sustained flows among the active streams.
   @exclusivity(unchecked) public internal(set) var sustainedStreams = 0
+
+  /// UDP sessions that are neither closed nor reset.
+  @exclusivity(unchecked) public internal(set) var activeSessions = 0
+  /// Sessions that have a place among the streams, those that end included.
+  @exclusivity(unchecked) public internal(set) var sessionsHeld = 0
+  @exclusivity(unchecked) var datagramsQueued = DatagramsQueued()
 
   /// Whether both ends have the extension `autoWindow`; set before the first stream, as
   /// streams that are there keep the windows that they have.
@@ -74,7 +80,10 @@ public final class FramedTunnel {
     decoder = FrameDecoder(sender: role.peer)
   }
 
-  deinit { assert(queuedBytes.total == 0, "a tunnel was dropped without end()") }
+  deinit {
+    assert(
+      queuedBytes.total == 0 && datagramsQueued.count == 0, "a tunnel was dropped without end()")
+  }
 
   // MARK: Verbs
 
@@ -83,13 +92,27 @@ public final class FramedTunnel {
   public func open(
     header: UnsafeRawBufferPointer, owner: SlotID, now: Instant
   ) -> StreamRef? {
-    precondition(role == .edge && header.count <= Limits.openPayloadBytesMax)
+    precondition(header.count <= Limits.openPayloadBytesMax)
+    return open(.stream, .open, header: header, owner: owner, now: now)
+  }
+
+  /// Opens a stream or session under the next free id. Sessions fill half of the control queue at
+  /// most, so that a flood of them keeps out no stream and no answer to a PING.
+  func open(
+    _ kind: StreamKind, _ type: FrameType, header: UnsafeRawBufferPointer, owner: SlotID,
+    now: Instant
+  ) -> StreamRef? {
+    precondition(role == .edge)
     guard !isEnded, streams.count < streams.capacity else { return nil }
     // SPEC 2.2: ids start at 1 and are not used again before the number space wraps.
     while nextStreamID == 0 || table.find(nextStreamID) != nil { nextStreamID &+= 1 }
+    guard kind == .stream || hasRoomForSession else { return nil }
     let id = nextStreamID
-    guard controlQueue.append(.open, stream: id, payload: header),
-      let slot = insert(id, owner: owner, now: now)
+    let limit = Limits.controlQueueBytes
+    guard
+      controlQueue.append(
+        type, stream: id, payload: header, limit: kind == .stream ? limit : limit / 2),
+      let slot = insert(id, kind, owner: owner, now: now)
     else { return nil }
     nextStreamID &+= 1
     return StreamRef(slot: slot)
@@ -109,7 +132,9 @@ public final class FramedTunnel {
   /// Queues data and takes over its reference. A dead or finished stream's is released.
   public func send(_ slice: Slice, on stream: StreamRef) {
     let slot = stream.slot
-    guard slice.count > 0, isLive(slot), streams[slot].sending == .open else {
+    guard slice.count > 0, isLive(slot), streams[slot].sending == .open,
+      streams[slot].kind == .stream
+    else {
       store.release(slice)
       return
     }
@@ -121,7 +146,9 @@ public final class FramedTunnel {
   /// Ends our direction behind the data already queued.
   public func finish(_ stream: StreamRef) {
     let slot = stream.slot
-    guard isLive(slot), streams[slot].sending == .open else { return }
+    guard isLive(slot), streams[slot].sending == .open, streams[slot].kind == .stream else {
+      return
+    }
     streams[slot].sending = .finishing
     if streams[slot].isCloseDue { controlStreams.append(slot, in: streams) }
   }
@@ -137,7 +164,7 @@ public final class FramedTunnel {
       // Its last event is not told yet, and now never will be.
       guard slot != departed else { return }
       eventStreams.remove(slot, in: streams)
-      streams.remove(slot)
+      free(slot)
     }
   }
 
@@ -172,16 +199,26 @@ public final class FramedTunnel {
     return (streams[stream.slot].id, streams[stream.slot].classifier.bytes)
   }
 
+  /// Whether what was sent on a stream is being read: it is more than a window and what the kernel
+  /// may hold for a client that reads nothing.
+  public func isRead(_ stream: StreamRef) -> Bool {
+    guard streams.contains(stream.slot) else { return false }
+    let unread = UInt64(streams[stream.slot].sendWindow.size) + Limits.unreadKernelBytes
+    return streams[stream.slot].classifier.bytes > unread
+  }
+
   /// The tier that a stream's data goes in.
   public func tier(of stream: StreamRef) -> Tier {
     streams.contains(stream.slot) ? streams[stream.slot].tier : .data
   }
 
-  /// Lends each queue that has data, to be replaced by one of the same bytes elsewhere.
+  /// Lends each stream's queue that has data, to be replaced by one of the same bytes elsewhere.
   /// O(all streams).
   public func replaceQueues(_ body: (inout SliceQueue) -> Void) {
     for index in 0..<streams.slotsEverUsed {
-      guard let slot = streams.id(at: index), !streams[slot].queue.isEmpty else { continue }
+      guard let slot = streams.id(at: index), streams[slot].kind == .stream,
+        !streams[slot].queue.isEmpty
+      else { continue }
       let before = streams[slot].queue.byteCount
       body(&streams[slot].queue)
       precondition(streams[slot].queue.byteCount == before, "a queue lost bytes")
@@ -232,7 +269,7 @@ public final class FramedTunnel {
       guard let slot = streams.id(at: index) else { continue }
       if streams[slot].phase == .live { leaveActive(slot) }
       dropQueue(slot)
-      streams.remove(slot)
+      free(slot)
     }
     table = StreamTable(seed: 0)
     scheduler = Scheduler()
@@ -249,16 +286,29 @@ public final class FramedTunnel {
     streams.contains(slot) && streams[slot].phase == .live
   }
 
-  /// Takes a slot for a new stream; nil when there is none left.
-  func insert(_ id: UInt32, owner: SlotID, now: Instant) -> SlotID? {
+  /// Takes a slot for a new stream or session; nil when there is none left.
+  func insert(_ id: UInt32, _ kind: StreamKind, owner: SlotID, now: Instant) -> SlotID? {
     let state = StreamState(
-      id: id, owner: owner, windows: windows, isAuto: usesAutoWindows,
+      id: id, kind: kind, owner: owner, windows: windows, isAuto: usesAutoWindows,
       activeStreams: activeStreams + 1, now: now)
-    guard let slot = streams.insert(state) else { return nil }
+    guard kind == .stream || hasRoomForSession, let slot = streams.insert(state) else { return nil }
     table.insert(id, slot)
-    activeStreams += 1
-    counters.streamsOpened &+= 1
+    switch kind {
+    case .stream:
+      activeStreams += 1
+      counters.streamsOpened &+= 1
+    case .session:
+      activeSessions += 1
+      sessionsHeld += 1
+      counters.sessionsOpened &+= 1
+    }
     return slot
+  }
+
+  /// Gives the slot of a stream or session back.
+  func free(_ slot: SlotID) {
+    if streams[slot].kind == .session { sessionsHeld -= 1 }
+    streams.remove(slot)
   }
 
   /// Makes a live stream wait for nothing but its CLOSE 0x01. It keeps its id until that is sent:
@@ -285,6 +335,10 @@ public final class FramedTunnel {
 
   /// A live stream stops to count: for the others' windows, for the budget, as sustained.
   private func leaveActive(_ slot: SlotID) {
+    guard streams[slot].kind == .stream else {
+      activeSessions -= 1
+      return
+    }
     activeStreams -= 1
     if streams[slot].tier == .sustained {
       sustainedStreams -= 1
@@ -371,6 +425,7 @@ public final class FramedTunnel {
   }
 
   private func dropQueue(_ slot: SlotID) {
+    guard streams[slot].kind == .stream else { return dropDatagrams(of: slot) }
     queuedBytes[streams[slot].tier] -= Int(streams[slot].queue.byteCount)
     store.removeAll(from: &streams[slot].queue)
   }

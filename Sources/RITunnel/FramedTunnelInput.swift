@@ -71,18 +71,21 @@ extension FramedTunnel {
     case .ping: return .ping
     case .pong: return .pong
     case .hello: return .hello
-    case .udpOpen: return refuseSession(id)
-    case .udpData, .udpDataBack, .udpClose:
-      // There are no sessions yet, so this one is unknown: dropped silently.
-      counters.framesDropped &+= 1
-      return nil
+    case .udpOpen: return receiveSession(id, now)
+    case .udpData, .udpDataBack:
+      guard let slot = liveStream(id, .session) else { return nil }
+      counters.datagramsReceived &+= 1
+      return .datagram(StreamRef(slot: slot))
+    case .udpClose: return receiveSessionClose(id)
     case .data, .dataBack: preconditionFailure("DATA is no control frame")
     }
   }
 
   private func receiveOpen(_ id: UInt32, _ now: Instant) -> TunnelEvent? {
     guard table.find(id) == nil else { return fail(.malformed(.duplicateOpen(stream: id))) }
-    if let slot = insert(id, owner: .none, now: now) { return .opened(StreamRef(slot: slot)) }
+    if let slot = insert(id, .stream, owner: .none, now: now) {
+      return .opened(StreamRef(slot: slot))
+    }
     counters.streamsRefused &+= 1
     return withResetPayload { reset in
       controlQueue.append(.closeBack, stream: id, payload: reset) ? nil : fail(.refusalsUnread)
@@ -90,7 +93,7 @@ extension FramedTunnel {
   }
 
   private func receiveClose(_ id: UInt32, isReset: Bool) -> TunnelEvent? {
-    guard let slot = table.find(id) else {
+    guard let slot = table.find(id), streams[slot].kind == .stream else {
       counters.framesDropped &+= 1
       return nil
     }
@@ -121,10 +124,14 @@ extension FramedTunnel {
     noteRoom(slot)
   }
 
-  /// UDP sessions are refused. A refusal that finds its queue half full is dropped: the session
-  /// ends by its time-out, and room is left for what streams need.
-  private func refuseSession(_ id: UInt32) -> TunnelEvent? {
+  /// A session beyond the limit is refused. A refusal that finds its queue half full is dropped:
+  /// the session ends by its time-out, and room is left for what streams need.
+  private func receiveSession(_ id: UInt32, _ now: Instant) -> TunnelEvent? {
     guard table.find(id) == nil else { return fail(.malformed(.duplicateOpen(stream: id))) }
+    if let slot = insert(id, .session, owner: .none, now: now) {
+      return .sessionOpened(StreamRef(slot: slot))
+    }
+    counters.streamsRefused &+= 1
     let none = UnsafeRawBufferPointer(start: nil, count: 0)
     if !controlQueue.append(
       .udpClose, stream: id, payload: none, limit: Limits.controlQueueBytes / 2)
@@ -134,11 +141,27 @@ extension FramedTunnel {
     return nil
   }
 
+  private func receiveSessionClose(_ id: UInt32) -> TunnelEvent? {
+    guard let slot = table.find(id), streams[slot].kind == .session else {
+      counters.framesDropped &+= 1
+      return nil
+    }
+    guard streams[slot].phase == .live else {
+      // Both ends closed at once: nobody is left to hear of ours.
+      if streams[slot].phase == .resetting { forget(slot) }
+      return nil
+    }
+    retire(slot)
+    departed = slot
+    return .sessionClosed(StreamRef(slot: slot))
+  }
+
   // MARK: Streams
 
   /// The stream that a frame is for; nil, and the frame counted as dropped, when it is no more.
-  private func liveStream(_ id: UInt32) -> SlotID? {
-    guard let slot = table.find(id), streams[slot].phase == .live else {
+  private func liveStream(_ id: UInt32, _ kind: StreamKind = .stream) -> SlotID? {
+    guard let slot = table.find(id), streams[slot].phase == .live, streams[slot].kind == kind
+    else {
       counters.framesDropped &+= 1
       return nil
     }
@@ -155,7 +178,7 @@ extension FramedTunnel {
   func forget(_ slot: SlotID) {
     controlStreams.remove(slot, in: streams)
     table.remove(streams[slot].id)
-    streams.remove(slot)
+    free(slot)
   }
 
   private func pollStreamEvent() -> TunnelEvent? {
@@ -181,7 +204,7 @@ extension FramedTunnel {
   /// Frees the slot of the stream whose last event was told.
   private func bury() {
     guard departed != .none else { return }
-    streams.remove(departed)
+    if streams.contains(departed) { free(departed) }
     departed = .none
   }
 

@@ -17,7 +17,8 @@ extension FramedTunnel {
 
   /// Writes whole frames until nothing is ready or the next does not fit; returns the bytes
   /// written. `hasOutput` afterwards means that the batch is full. An empty batch always takes
-  /// something; its capacity is at least that of the largest OPEN, 116 bytes.
+  /// something; its capacity is at least that of the largest OPEN, 116 bytes, and where there are
+  /// sessions that of the largest datagram's frame.
   @discardableResult
   public func pollFrames(into batch: PlaintextBatch, now: Instant) -> Int {
     precondition(batch.capacity >= FrameHeader.byteCount + Limits.openPayloadBytesMax)
@@ -56,7 +57,11 @@ extension FramedTunnel {
   private func writeControl(of slot: SlotID, into batch: PlaintextBatch) -> Bool {
     let id = streams[slot].id
     if streams[slot].phase == .resetting {
-      guard withResetPayload({ write(closeType, id, $0, into: batch) }) else { return false }
+      let isWritten =
+        streams[slot].kind == .session
+        ? write(.udpClose, id, UnsafeRawBufferPointer(start: nil, count: 0), into: batch)
+        : withResetPayload { write(closeType, id, $0, into: batch) }
+      guard isWritten else { return false }
       forget(slot)
       return true
     }
@@ -97,13 +102,23 @@ extension FramedTunnel {
 
   // MARK: Data
 
-  /// Writes one DATA frame of the stream whose turn it is, its slices joined; returns false when
-  /// nothing is ready or the batch is full.
+  /// Writes one frame of the stream or session whose turn it is; returns false when nothing is
+  /// ready or the batch is full.
   private func writeData(into batch: PlaintextBatch, now: Instant) -> Bool {
     let turn = scheduler.next(
       in: streams, now: now,
       sustainedRoom: flight.sustainedRoom(now: now, roundTrip: roundTrip))
     guard let (slot, turnBytes) = turn else { return false }
+    return switch streams[slot].kind {
+    case .stream: writeData(of: slot, turnBytes, into: batch, now: now)
+    case .session: writeDatagram(of: slot, turnBytes, into: batch, now: now)
+    }
+  }
+
+  /// A DATA frame, its slices joined.
+  private func writeData(
+    of slot: SlotID, _ turnBytes: Int, into batch: PlaintextBatch, now: Instant
+  ) -> Bool {
     let ready = min(
       Int(streams[slot].queue.byteCount), Int(streams[slot].sendWindow.credit), turnBytes,
       Limits.dataFrameBytes)

@@ -13,9 +13,9 @@ public enum Tier: UInt8, Sendable { case data, sustained }
 ///     sustained ── data is empty, and what is under way fits ──▶ ├─▶ frame
 ///               └─ otherwise: SustainedAllowance ──────────────▶ ┘
 ///
-/// A frame can be cut to any length, so a turn ends exactly with its quantum; what is left of a
-/// turn is kept only while the batch is full or the allowance is spent, and forfeited with the
-/// place in the line.
+/// A stream's frame can be cut to any length, so its turn ends exactly with its quantum; what is
+/// left of a turn is kept only while the batch is full or the allowance is spent, and forfeited
+/// with the place in the line. A datagram cannot be cut: see `endTurn`.
 struct Scheduler {
   static let quantumBytes = Limits.schedulerQuantumBytes
 
@@ -88,6 +88,15 @@ struct Scheduler {
     guard !isReady || streams[slot].deficitBytes == 0 else { return }
     remove(slot, in: streams)
     if isReady { enqueue(slot, in: streams) }
+  }
+
+  /// Ends the turn of a session whose datagram is longer than what is left of it. It goes to the
+  /// end of its line, and what was left is added to its next turn: sessions, too, share by bytes.
+  mutating func endTurn(of slot: SlotID, in streams: Slab<StreamState>) {
+    let left = streams[slot].deficitBytes
+    remove(slot, in: streams)
+    streams[slot].deficitBytes = left + Int32(Self.quantumBytes)
+    enqueue(slot, in: streams)
   }
 
   private func turn(

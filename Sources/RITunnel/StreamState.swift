@@ -13,6 +13,14 @@ public struct StreamRef: Hashable, Sendable {
   public static let none = StreamRef(slot: .none)
 }
 
+/// What a place in a tunnel carries.
+enum StreamKind: UInt8 {
+  /// A TCP connection: bytes, windows, half-close.
+  case stream
+  /// A UDP session: datagrams, each a slice of its own in the queue; no windows, one end.
+  case session
+}
+
 /// How far a stream is.
 ///
 ///     open / .opened ──▶ live ── reset, ours or a violation ──▶ resetting ── CLOSE 0x01 sent ──▶ ∅
@@ -36,6 +44,7 @@ enum ReceivePhase: UInt8 { case open, finished }
 
 struct StreamState {
   let id: UInt32
+  let kind: StreamKind
   var phase = StreamPhase.live
   var sending = SendPhase.open
   var receiving = ReceivePhase.open
@@ -64,9 +73,11 @@ struct StreamState {
 
   /// `activeStreams` includes this one.
   init(
-    id: UInt32, owner: SlotID, windows: WindowLimits, isAuto: Bool, activeStreams: Int, now: Instant
+    id: UInt32, kind: StreamKind, owner: SlotID, windows: WindowLimits, isAuto: Bool,
+    activeStreams: Int, now: Instant
   ) {
     self.id = id
+    self.kind = kind
     self.owner = owner
     sendWindow =
       isAuto
@@ -91,7 +102,7 @@ struct StreamState {
   }
 
   /// Whether it has data that may be sent.
-  var isReady: Bool { !queue.isEmpty && sendWindow.credit > 0 }
+  var isReady: Bool { !queue.isEmpty && (kind == .session || sendWindow.credit > 0) }
 
   /// Whether its CLOSE is to be sent: behind its own data, ahead of all other.
   var isCloseDue: Bool { sending == .finishing && queue.isEmpty }

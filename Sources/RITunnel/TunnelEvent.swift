@@ -29,6 +29,13 @@ public enum TunnelEvent: Equatable, Sendable {
   case room(StreamRef)
   /// The stream is a sustained flow from now on (SPEC 2.5).
   case sustained(StreamRef)
+  /// Hub: a client's first datagram. `payload` is the session's header, not checked yet. Answer by
+  /// `accept` or `reset` before the next `pollEvent`.
+  case sessionOpened(StreamRef)
+  /// A datagram, whole; `payload` is it.
+  case datagram(StreamRef)
+  /// The peer ended the session. It is dead.
+  case sessionClosed(StreamRef)
   /// Control messages; `payload` is theirs.
   case ping, pong, config, hello
   /// The last event: the link is to be closed for this reason.
@@ -69,6 +76,11 @@ public struct TunnelCounters: Equatable, Sendable {
   public var creditOverdrawn: UInt64 = 0
   /// Frames, or pieces of DATA frames, of streams that are no more.
   public var framesDropped: UInt64 = 0
+  public var sessionsOpened: UInt64 = 0
+  public var datagramsSent: UInt64 = 0
+  public var datagramsReceived: UInt64 = 0
+  /// Datagrams that found their session's or their tunnel's queue full.
+  public var datagramsDropped: UInt64 = 0
   /// PING and PONG not queued because too many wait already.
   public var probesDropped: UInt64 = 0
   /// HELLO not queued because too much waits already.

@@ -58,14 +58,6 @@ public struct HubConfiguration: CommonConfiguration {
   public var warnings: [String] {
     var warnings = commonWarnings
     if allowedEdges.isEmpty { warnings.append("allowedEdges is empty: no edge can connect") }
-    for edge in allowedEdges {
-      if !edge.listenPortsUdp.isEmpty {
-        warnings.append("listenPortsUdp of edge \(edge.id) has no effect in this version")
-      }
-    }
-    for rule in targets where rule.transport == .udp {
-      warnings.append("the target of UDP port \(rule.port) has no effect in this version")
-    }
     return warnings
   }
 

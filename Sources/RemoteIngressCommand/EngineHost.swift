@@ -131,10 +131,12 @@ extension EngineEvent {
       logger.warning("memory budget spent: reset \(count) more streams")
     case .hubTrustedOnFirstUse(let pin):
       logger.warning("the hub is trusted at first use: \(pin)")
-    case .listening(let address): logger.info("listening tcp \(address)")
-    case .listenFailed(let address, let error):
-      logger.warning("cannot listen on tcp \(address): \(error)")
-    case .listenerClosed(let port): logger.info("closed tcp \(port)")
+    case .listening(let transport, let address):
+      logger.info("listening \(transport.rawValue) \(address)")
+    case .listenFailed(let transport, let address, let error):
+      logger.warning("cannot listen on \(transport.rawValue) \(address): \(error)")
+    case .listenerClosed(let transport, let port):
+      logger.info("closed \(transport.rawValue) \(port)")
     case .firewallUpdated(let status): status.log(to: logger)
     case .publicAddressDiscovered(let address): logger.info("public address \(address)")
     case .streamSustained(let edgeID, let stream, let bytes):

@@ -74,6 +74,37 @@ struct AskedTargetTests {
     #expect(try target.run(#""kind": "rr", "connections": 2, "messageBytes": 64"#).units > 0)
   }
 
+  @Test("echoes wait for a client that sends on without reading, and none is lost")
+  func unreadEchoes() throws {
+    let target = try Target(.asked)
+    let socket = try connected(to: target.port)
+    defer { close(socket) }
+    let pattern = Pattern()
+    try ask(TargetRequest(.echo), on: socket)
+    // Sends until nothing more fits: the target has stopped reading, with an echo in hand.
+    try #require(fcntl(socket, F_SETFL, O_NONBLOCK) == 0)
+    var sent: UInt64 = 0
+    var wanted = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
+    while poll(&wanted, 1, 300) == 1 {
+      let count = pattern.send(on: socket, from: sent)
+      guard count > 0 else { break }
+      sent += UInt64(count)
+    }
+    try #require(sent > 100_000)
+    shutdown(socket, Int32(SHUT_WR))
+    try #require(fcntl(socket, F_SETFL, 0) == 0)
+    var received: UInt64 = 0
+    var areRight = true
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while received < sent {
+      let count = recv(socket, &buffer, buffer.count, 0)
+      guard count > 0 else { break }
+      areRight = areRight && pattern.matches(buffer, count: count, at: received)
+      received += UInt64(count)
+    }
+    #expect(areRight && received == sent)
+  }
+
   @Test("a short download has its size, is counted once, and is timed", arguments: [1, 300_001])
   func shortDownloads(bytes: Int) throws {
     let target = try Target(.asked)

@@ -52,6 +52,18 @@ struct AllocationTests {
     #expect(count == 0)
   }
 
+  /// One by one, in bursts that leave as runs, and large ones.
+  @Test(arguments: [(1, 64), (40, 1_200), (3, 20_000)])
+  func datagramsAllocateNothing(count: Int, size: Int) throws {
+    let pair = try LoopbackPair()
+    for _ in 0..<200 { #expect(pair.echoDatagrams(count, size)) }
+    let allocated = Self.allocations {
+      for _ in 0..<200 where !pair.echoDatagrams(count, size) { return false }
+      return true
+    }
+    #expect(allocated == 0)
+  }
+
   /// A reader that stops for a while: the stash fills and empties.
   @Test func stallingAllocatesNothing() throws {
     let pair = try LoopbackPair()

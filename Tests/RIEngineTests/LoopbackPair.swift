@@ -1,5 +1,5 @@
-// A hub and an edge on epoll rings over loopback, driven turn by turn in one thread, with one
-// client and one target: real sockets, for tests that count what the engine itself does.
+// A hub and an edge on epoll rings over loopback, driven turn by turn in one thread, with a client
+// and a target of TCP and of UDP: real sockets, for tests that count what the engine itself does.
 
 import Glibc
 import RIBase
@@ -25,8 +25,18 @@ enum PlainSocket {
     return (descriptor, Port(bigEndian: address.sin_port))
   }
 
-  static func connect(to port: Port) throws -> Int32 {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+  /// A UDP socket on a free loopback port.
+  static func datagrams() throws -> (descriptor: Int32, port: Port) {
+    let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    var address = loopback(0)
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    try #require(withSocketAddress(&address) { bind(descriptor, $0, size) } == 0)
+    _ = withSocketAddress(&address) { getsockname(descriptor, $0, &size) }
+    return (descriptor, Port(bigEndian: address.sin_port))
+  }
+
+  static func connect(to port: Port, _ kind: __socket_type = SOCK_STREAM) throws -> Int32 {
+    let descriptor = socket(AF_INET, Int32(kind.rawValue), 0)
     var address = loopback(port)
     let size = socklen_t(MemoryLayout<sockaddr_in>.size)
     try #require(withSocketAddress(&address) { Glibc.connect(descriptor, $0, size) } == 0)
@@ -51,12 +61,15 @@ enum PlainSocket {
   }
 }
 
-/// See the file's head. `client` and `target` are the two ends of one stream.
+/// See the file's head. `client` and `target` are the two ends of one stream, `datagramClient` and
+/// `datagramTarget` those of one UDP session.
 final class LoopbackPair {
   let hub: Shard
   let edge: Shard
   private(set) var client: Int32 = -1
   private(set) var target: Int32 = -1
+  let datagramClient: Int32
+  let datagramTarget: Int32
   private let scratch = UnsafeMutableRawPointer.allocate(byteCount: 64 * 1024, alignment: 64)
 
   init() throws {
@@ -64,12 +77,19 @@ final class LoopbackPair {
     let (listener, targetPort) = try PlainSocket.listener()
     let (placeholder, edgePort) = try PlainSocket.listener()
     close(placeholder)
+    let (datagramTarget, datagramTargetPort) = try PlainSocket.datagrams()
+    self.datagramTarget = datagramTarget
+    let (udpPlaceholder, udpPort) = try PlainSocket.datagrams()
+    close(udpPlaceholder)
     scratch.initializeMemory(as: UInt8.self, repeating: 7, count: 64 * 1024)
 
     var hubSettings = HubSettings()
-    hubSettings.allowedEdges = [world.allowedEdge([edgePort])]
+    hubSettings.allowedEdges = [world.allowedEdge([edgePort], udp: [udpPort])]
     hubSettings.targets = [
-      TargetRule(port: edgePort, host: "127.0.0.1", targetPort: targetPort, proxyProtocol: .none)
+      TargetRule(port: edgePort, host: "127.0.0.1", targetPort: targetPort, proxyProtocol: .none),
+      TargetRule(
+        port: udpPort, transport: .udp, host: "127.0.0.1", targetPort: datagramTargetPort,
+        udpProxyHeader: .every),
     ]
     let hubState = HubState(
       settings: hubSettings, tls: world.tls, tunnelAddresses: [SocketAddress(.loopbackV4, 0)],
@@ -84,8 +104,9 @@ final class LoopbackPair {
     let trust = try EdgeTrust(settings: settings, report: { _ in })
     edge = try Self.shard(.edge(EdgeState(settings: settings, trust: trust)))
     try edge.start()
+    datagramClient = try PlainSocket.connect(to: udpPort, SOCK_DGRAM)
 
-    try #require(turn(until: { self.edge.listeners.count == 1 }))
+    try #require(turn(until: { self.edge.listeners.count == 2 }))
     client = try PlainSocket.connect(to: edgePort)
     try #require(
       turn(until: {
@@ -98,8 +119,7 @@ final class LoopbackPair {
 
   deinit {
     for engine in [hub, edge] { engine.shutDown() }
-    close(client)
-    close(target)
+    for descriptor in [client, target, datagramClient, datagramTarget] { close(descriptor) }
     scratch.deallocate()
   }
 
@@ -145,6 +165,29 @@ final class LoopbackPair {
       if received == count { return true }
     }
     return false
+  }
+
+  /// `count` datagrams of `size` bytes to the target, and each back; false when one is lost.
+  func echoDatagrams(_ count: Int, _ size: Int) -> Bool {
+    for _ in 0..<count where send(size, on: datagramClient) != size { return false }
+    var echoed = 0
+    var received = 0
+    for _ in 0..<200_000 where received < count {
+      turn()
+      var from = sockaddr_storage()
+      var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+      withUnsafeMutablePointer(to: &from) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { from in
+          let got = recvfrom(datagramTarget, scratch, 64 * 1024, 0, from, &length)
+          guard got > 0 else { return }
+          echoed += 1
+          // Without the header.
+          _ = sendto(datagramTarget, scratch + got - size, size, 0, from, length)
+        }
+      }
+      if receive(on: datagramClient) == size { received += 1 }
+    }
+    return echoed == count && received == count
   }
 
   /// A message of 64 bytes to the target and back.

@@ -76,6 +76,45 @@ struct MakeWayTests {
     try world.stopAll()
   }
 
+  /// UDP sessions that are live stay with the old tunnel until they are at rest; what their clients
+  /// say later, and new clients, go to the next hub.
+  @Test func liveSessionsStayAndNewOnesGoToTheNextHub() throws {
+    let world = try World(seed: 11)
+    let (clients, targets) = world.datagramPeers()
+    let port = SessionTests.dns
+    _ = try targets.serve(port)
+    let (old, edge) = try world.startBoth([], udp: [port])
+    let live = try clients.connect(to: SocketAddress(World.edgeIP, port))
+    let idle = try clients.connect(to: SocketAddress(World.edgeIP, port))
+    for client in [live, idle] { clients.send(10, from: client) }
+    world.run(for: .seconds(1))
+    let host = world.kernel.makeHost([Self.nextIP])
+    world.kernel.names["hub"] = [Self.nextIP]
+    let next = try world.startHub([world.allowedEdge([], udp: [port])], on: host)
+    try old.send(.drain(.seconds(30)))
+    #expect(
+      world.run(within: .milliseconds(100)) {
+        edge.readyLinks.count == 2 && next.readyLinks.count == 1
+      })
+    let late = try clients.connect(to: SocketAddress(World.edgeIP, port))
+    clients.send(10, from: late)
+    for second in 2...8 {
+      clients.send(10, from: live)
+      world.run(for: .seconds(1))
+      #expect(live.answers == second && !old.hasEnded)
+    }
+    #expect(late.answers == 1 && next.shard.sessions.count == 1)
+    #expect(world.run(within: .milliseconds(2_200)) { old.hasEnded })
+    old.checkEnded("old hub")
+    for client in [live, idle] { clients.send(10, from: client) }
+    world.run(for: .milliseconds(50))
+    #expect(live.answers == 9 && idle.answers == 2 && next.shard.sessions.count == 3)
+    #expect(Self.count(edge, Self.isDown) == 0)
+    #expect(clients.faults.isEmpty && targets.faults.isEmpty)
+    try world.endSessions()
+    try world.stopAll()
+  }
+
   private static func isDrainedEdge(_ event: EngineEvent) -> Bool {
     if case .edgeDisconnected(_, _, .drained) = event { true } else { false }
   }

@@ -43,6 +43,27 @@ struct StatusTests {
     try world.stopAll()
   }
 
+  @Test func sessionsAndDatagramsAreCounted() throws {
+    let world = try World(seed: 9)
+    let (clients, targets) = world.datagramPeers()
+    _ = try targets.serve(SessionTests.dns)
+    let (hub, edge) = try world.startBoth([], udp: [SessionTests.dns])
+    for _ in 0..<3 {
+      let client = try clients.connect(to: SocketAddress(World.edgeIP, SessionTests.dns))
+      for _ in 0..<5 { clients.send(100, from: client) }
+    }
+    world.run(for: .seconds(1))
+    for engine in [hub, edge] {
+      let status = engine.shard.status
+      #expect(status.udpSessions == 3 && status.tunnels.first?.udpSessions == 3)
+      #expect(status.counters.sessionsOpened == 3 && status.counters.drops == DatagramDrops())
+      // A header for each session besides.
+      #expect(status.counters.datagramsDelivered == (engine === hub ? 18 : 15))
+    }
+    try world.endSessions()
+    try world.stopAll()
+  }
+
   @Test func theStatusIsALineOfJSON() throws {
     let world = try World(seed: 2)
     let (hub, _) = try world.startBoth([1001])

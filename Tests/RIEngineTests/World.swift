@@ -80,6 +80,10 @@ final class World {
   static let edgeIP = IPAddress(v4: 0x0A00_0101)
   static let hubIP = IPAddress(v4: 0x0A00_0201)
   static let targetIP = IPAddress(v4: 0x0A00_0301)
+  /// The edge's second address, and the hosts' IPv6 ones.
+  static let edgeIP2 = IPAddress(v4: 0x0A00_0102)
+  static func v6(_ host: UInt64) -> IPAddress { IPAddress(v6High: 0xFD00 << 48, low: host) }
+  static let (clientIP6, edgeIP6, targetIP6) = (v6(1), v6(0x101), v6(0x301))
 
   let secret: Secret
   let tls: TLSServerContext
@@ -92,6 +96,8 @@ final class World {
   let targets: PeerRing
   private(set) var engines: [EngineUnderTest] = []
   var shapes = ShardPool.shapes(memoryBudgetBytes: 200 << 20)
+  /// Clients and targets of UDP.
+  var datagrams: [DatagramPeers] = []
   /// What new hubs offer and new edges know.
   var hubOffer = Extensions.all
   var edgeExtensions = Extensions.all
@@ -105,10 +111,10 @@ final class World {
   init(seed: UInt64, faults: SimulatedFaults = .none) throws {
     (secret, tls) = try Self.fixture.get()
     kernel = SimulatedKernel(seed: seed, faults: faults)
-    clientHost = kernel.makeHost([Self.clientIP])
-    edgeHost = kernel.makeHost([Self.edgeIP])
-    hubHost = kernel.makeHost([Self.hubIP])
-    targetHost = kernel.makeHost([Self.targetIP])
+    clientHost = kernel.makeHost([Self.clientIP, Self.clientIP6])
+    edgeHost = kernel.makeHost([Self.edgeIP, Self.edgeIP2, Self.edgeIP6])
+    hubHost = kernel.makeHost([Self.hubIP, Self.v6(0x201)])
+    targetHost = kernel.makeHost([Self.targetIP, Self.targetIP6])
     kernel.names["hub"] = [Self.hubIP]
     kernel.names["target"] = [Self.targetIP]
     clients = PeerRing(kernel, clientHost, seed: seed &+ 1)
@@ -119,8 +125,11 @@ final class World {
 
   // MARK: Engines
 
-  func allowedEdge(_ ports: [Port], id: String = edgeID, secret: Secret? = nil) -> AllowedEdge {
-    AllowedEdge(id: id, secret: secret ?? self.secret, listenPorts: ports)
+  func allowedEdge(
+    _ ports: [Port], udp: [Port] = [], id: String = edgeID, secret: Secret? = nil
+  ) -> AllowedEdge {
+    AllowedEdge(
+      id: id, secret: secret ?? self.secret, listenPorts: ports, listenPortsUdp: udp)
   }
 
   func startHub(
@@ -160,9 +169,12 @@ final class World {
   }
 
   /// A hub and an edge with a tunnel between them, and the edge listening on `ports`.
-  func startBoth(_ ports: [Port]) throws -> (hub: EngineUnderTest, edge: EngineUnderTest) {
-    let hub = try startHub([allowedEdge(ports)])
-    let edge = try startEdge()
+  func startBoth(
+    _ ports: [Port], udp: [Port] = [], hub changeHub: (inout HubSettings) -> Void = { _ in },
+    edge changeEdge: (inout EdgeSettings) -> Void = { _ in }
+  ) throws -> (hub: EngineUnderTest, edge: EngineUnderTest) {
+    let hub = try startHub([allowedEdge(ports, udp: udp)], changeHub)
+    let edge = try startEdge(changeEdge)
     let isUp = run(within: .seconds(5)) {
       edge.readyLinks.count == 1 && hub.readyLinks.count == 1
     }
@@ -180,11 +192,19 @@ final class World {
 
   private var turns: [SimulatedTurn] {
     engines.filter { !$0.hasEnded }.map(\.turn) + [clients.turn, targets.turn]
-      + fakes.map(\.turn) + others
+      + fakes.map(\.turn) + datagrams.map(\.turn) + others
   }
 
   func run(for span: Interval) {
     kernel.run(turns, until: kernel.now + span)
+  }
+
+  /// Lets what is under way come to its end, PING and PONG included.
+  func settle() {
+    run(for: .seconds(1))
+    _ = run(within: .seconds(1)) {
+      engines.allSatisfy { $0.readyLinks.allSatisfy { !$0.sending && $0.carry == nil } }
+    }
   }
 
   /// Whether `isDone` became true within `span`.
@@ -268,10 +288,28 @@ extension EngineUnderTest {
     #expect(shard.counters.connectionsOpened == shard.counters.connectionsClosed, "\(name)")
     #expect(shard.pendingSends.isEmpty && shard.pendingReceives.isEmpty, "\(name): lists")
     #expect(shard.starvedConnections.isEmpty && shard.starvedLinks.isEmpty, "\(name): starved")
+    checkNoSessions(name)
     #expect(shard.handshakeQueue.isEmpty && !shard.isAcceptPaused, "\(name): handshakes")
     if !hasEnded {
       #expect(
         shard.timers.count == 1 + shard.links.count + dialTimers + stepTimers, "\(name): timers")
+    }
+  }
+
+  /// Nothing is left of UDP sessions: no place, no socket, no datagram.
+  private func checkNoSessions(_ name: String) {
+    #expect(shard.sessions.count == 0 && shard.sessions.sourceCount == 0, "\(name): sessions")
+    #expect(shard.counters.sessionsOpened == shard.counters.sessionsClosed, "\(name)")
+    #expect(shard.outbox.isEmpty && shard.pendingDatagrams.count == 0, "\(name): datagrams")
+    #expect(shard.starvedReceivers.isEmpty, "\(name): starved receivers")
+    for link in readyLinks {
+      #expect(link.tunnel?.activeSessions == 0, "\(name): active sessions")
+      #expect(link.tunnel?.sessionsHeld == 0, "\(name): sessions held")
+      #expect(link.tunnel?.datagramBytesQueued == 0, "\(name): datagram bytes queued")
+    }
+    if case .hub(let hub) = shard.role {
+      #expect(hub.heldDatagrams.isEmpty && hub.heldCount == 0, "\(name): held datagrams")
+      #expect(hub.lookups.count == 0, "\(name): look-ups")
     }
   }
 

@@ -161,6 +161,27 @@ import Testing
     #expect(driver.run { before + driver.all(again).filter { $0.slice != nil }.count == 40 })
   }
 
+  /// Nobody listens: the connected socket hears it, by its receive or by its next send.
+  @Test(arguments: Backend.available)
+  func aRefusedDatagramIsToldOnce(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let closed = try driver.ring.bindDatagram(
+      to: SocketAddress(.loopbackV4, 0), reusePort: false)
+    let address = try #require(driver.ring.localAddress(of: closed))
+    try driver.close(driver.keep(closed))
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    #expect(try send(driver, [1], client, to: nil) == 1)
+    let token = driver.token()
+    driver.ring.receiveDatagrams(on: client, into: RingDriver.datagrams, token: token)
+    #expect(try driver.result(of: token) == -ECONNREFUSED)
+    let again = driver.token()
+    driver.ring.receiveDatagrams(on: client, into: RingDriver.datagrams, token: again)
+    driver.pass(.milliseconds(5))
+    #expect(driver.terminal(again) == nil)
+    driver.ring.cancel(again)
+    #expect(try driver.result(of: again) == -ECANCELED)
+  }
+
   @Test(arguments: Backend.available)
   func closeEndsThePendingReceive(_ backend: Backend) throws {
     let driver = try RingDriver(backend)

@@ -241,12 +241,6 @@ import Testing
     #expect(hub.tunnel.skippedFrames == 1)
   }
 
-  @Test func udpSessionsAreRefused() {
-    let hub = TunnelHarness(.hub)
-    #expect(hub.receive(WireFrame(.udpOpen, 2, [1, 2]), WireFrame(.udpData, 2, [3])).isEmpty)
-    #expect(hub.frames() == [WireFrame(.udpClose, 2)])
-  }
-
   @Test func streamsBeyondTheTableAreRefusedAndTheOthersLive() {
     let hub = TunnelHarness(.hub, streamsMax: 2)
     let first = hub.opened(1)

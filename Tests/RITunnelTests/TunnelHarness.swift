@@ -75,6 +75,9 @@ enum Seen: Equatable {
   case closed(StreamRef)
   case room(StreamRef)
   case sustained(StreamRef)
+  case sessionOpened(StreamRef, [UInt8])
+  case datagram(StreamRef, [UInt8])
+  case sessionClosed(StreamRef)
   case ping([UInt8])
   case pong([UInt8])
   case config([UInt8])
@@ -136,6 +139,9 @@ final class TunnelHarness {
       case .closed(let stream): seen.append(.closed(stream))
       case .room(let stream): seen.append(.room(stream))
       case .sustained(let stream): seen.append(.sustained(stream))
+      case .sessionOpened(let session): seen.append(.sessionOpened(session, payload))
+      case .datagram(let session): seen.append(.datagram(session, payload))
+      case .sessionClosed(let session): seen.append(.sessionClosed(session))
       case .ping: seen.append(.ping(payload))
       case .pong: seen.append(.pong(payload))
       case .config: seen.append(.config(payload))
@@ -186,4 +192,36 @@ final class TunnelHarness {
   }
 
   func send(_ bytes: [UInt8], on stream: StreamRef) { tunnel.send(slice(bytes), on: stream) }
+
+  // MARK: Sessions
+
+  /// Edge: a session with this header, or nil.
+  func openSession(_ header: [UInt8] = [1, 2], owner: UInt32 = 1) -> StreamRef? {
+    header.withUnsafeBytes {
+      tunnel.openSession(header: $0, owner: SlotID(index: owner, generation: 1), now: now)
+    }
+  }
+
+  /// Hub: a session that the peer just opened.
+  func sessionOpened(_ id: UInt32) -> StreamRef {
+    guard case .sessionOpened(let session, _)? = receive(WireFrame(.udpOpen, id, [1])).first else {
+      fatalError("not opened")
+    }
+    return session
+  }
+
+  /// False when it was dropped.
+  @discardableResult
+  func datagram(_ bytes: [UInt8], on session: StreamRef, queueBytesMax: Int? = nil) -> Bool {
+    tunnel.sendDatagram(
+      slice(bytes), on: session, queueBytesMax: queueBytesMax ?? Limits.datagramBytesQueuedMax)
+  }
+
+  /// Queues a datagram of `count` bytes of a buffer that many share.
+  @discardableResult
+  func datagram(_ count: Int, of shared: Slice, on session: StreamRef) -> Bool {
+    store.retain(shared)
+    return tunnel.sendDatagram(
+      Slice(buffer: shared.buffer, offset: 0, count: count), on: session)
+  }
 }

@@ -379,6 +379,7 @@ final class TunnelWorld {
         streams[i].flows[end].mayRead = true
       case .config: check(ends[end].payload.count == 6_000, "a broken config")
       case .sustained: break
+      case .sessionOpened, .datagram, .sessionClosed: check(false, "\(event)")
       case .ping, .pong, .hello: check(false, "\(event)")
       case .ended(let error): check(false, "ended: \(error)")
       }

@@ -20,6 +20,16 @@ int load_exact_timers(void);
 /// unshare(CLONE_NEWNET).
 int load_unshare_network(void);
 
+/// A message of load_sendmmsg and load_recvmmsg: struct mmsghdr, for which Swift would need
+/// _GNU_SOURCE.
+typedef struct {
+  struct msghdr header;
+  unsigned count;
+} load_message;
+/// sendmmsg(2), recvmmsg(2) without a timeout.
+int load_sendmmsg(int socket, load_message *messages, unsigned count);
+int load_recvmmsg(int socket, load_message *messages, unsigned count);
+
 /// Counters in memory that two processes share.
 static inline uint64_t load_counter_read(const uint64_t *counter) {
   return __atomic_load_n(counter, __ATOMIC_RELAXED);

@@ -91,9 +91,13 @@ extension EpollRing {
     from source: IPAddress?, token: Token
   ) {
     let bytes = store.mutableBytes(slice)
-    var result = sendMessage(socket, bytes, segmentBytes, destination, source)
-    if result < 0, result != -EAGAIN, segmentBytes > 0, segmentBytes < bytes.count {
-      // The kernel or the device does not segment, or not this many: one by one.
+    let isRun = segmentBytes > 0 && segmentBytes < bytes.count
+    var result: Int32 = -EIO
+    if !isRun || Sockets.cutsSegments {
+      result = sendMessage(socket, bytes, segmentBytes, destination, source)
+    }
+    if isRun, result == -EIO || result == -EINVAL || result == -EMSGSIZE {
+      // The kernel, the device or the path does not take them together: one by one.
       result = 0
       while Int(result) < bytes.count {
         let end = min(bytes.count, Int(result) + segmentBytes)

@@ -21,6 +21,8 @@ public struct SimulatedFaults: Sendable {
   public var datagramDuplicate = 0.0
   /// A datagram takes up to eight times the longest delay, so that later ones overtake it.
   public var datagramReorder = 0.0
+  /// Sends of several datagrams in one, longer than `above` each, fail with errno `code`.
+  public var segmentRefusal: (above: Int, code: Int32)?
 
   public init(
     delay: ClosedRange<Interval> = Interval.microseconds(10)...Interval.microseconds(10)

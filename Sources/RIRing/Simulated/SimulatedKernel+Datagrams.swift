@@ -5,7 +5,8 @@ import Glibc
 import RIBase
 
 extension SimulatedKernel {
-  /// Bytes that a datagram socket queues before it drops (net.core.rmem_default).
+  /// Bytes that a datagram socket queues before it drops, unless told otherwise
+  /// (net.core.rmem_default).
   static var datagramQueueBytes: Int { 212_992 }
 
   /// Sends the payload as datagrams of `segmentBytes` each; returns its bytes or a negated errno.
@@ -13,9 +14,13 @@ extension SimulatedKernel {
     _ payload: UnsafeRawBufferPointer, segmentBytes: Int, on socket: SimulatedSocket,
     to destination: SocketAddress?, from source: IPAddress?
   ) -> Int32 {
+    if socket.failure != 0 { return -socket.takeFailure() }
     guard let destination = destination ?? socket.remote else { return -EDESTADDRREQ }
     let size = segmentBytes > 0 ? segmentBytes : max(payload.count, 1)
-    guard size <= Limits.udpPayloadBytesMax else { return -EMSGSIZE }
+    guard size <= (destination.ip.family == .v4 ? 65_507 : 65_527) else { return -EMSGSIZE }
+    if let refusal = faults.segmentRefusal, size < payload.count, size > refusal.above {
+      return -refusal.code
+    }
     guard let host = host(of: destination.ip, from: socket.host) else { return -ENETUNREACH }
     var local = socket.local
     if let source { local.ip = source }
@@ -56,11 +61,30 @@ extension SimulatedKernel {
     // A connected socket matches before an unconnected one; SO_REUSEPORT chooses by the source.
     guard
       let socket = matching.first(where: { $0.remote != nil })
-        ?? (matching.isEmpty ? nil : matching[Int(datagram.source.port) % matching.count]),
-      socket.datagramBytes + datagram.payload.count <= Self.datagramQueueBytes
-    else { return }
+        ?? (matching.isEmpty ? nil : matching[Int(datagram.source.port) % matching.count])
+    else { return refuse(datagram, at: host) }
+    guard socket.datagramBytes + datagram.payload.count <= socket.receiveCapacity else { return }
     socket.datagrams.append(datagram)
     socket.datagramBytes += datagram.payload.count
+    arrived(at: socket)
+  }
+}
+
+extension SimulatedKernel {
+  /// Tells the sender that nobody took its datagram.
+  private func refuse(_ datagram: SimulatedDatagram, at host: SimulatedHost) {
+    guard let sender = self.host(of: datagram.source.ip, from: host), !isPartitioned(host, sender)
+    else { return }
+    schedule(.unreachable(datagram, to: sender), at: now + delay())
+  }
+
+  /// A connected socket learns it by its next call; others do not (udp(7)).
+  func unreachableArrived(_ datagram: SimulatedDatagram, at host: SimulatedHost) {
+    let socket = (datagramSockets[datagram.source.port] ?? []).first {
+      $0.host == host && $0.remote == datagram.destination && $0.local.ip == datagram.source.ip
+    }
+    guard let socket else { return }
+    socket.failure = ECONNREFUSED
     arrived(at: socket)
   }
 }

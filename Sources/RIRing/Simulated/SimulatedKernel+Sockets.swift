@@ -61,7 +61,7 @@ extension SimulatedKernel {
   ) -> SimulatedSocket {
     SimulatedSocket(
       role, address, host: host, sendCapacity: sendBufferBytes,
-      receiveCapacity: receiveBufferBytes)
+      receiveCapacity: role == .datagram ? Self.datagramQueueBytes : receiveBufferBytes)
   }
 
   /// Closes a descriptor as close(2) does; its operations have ended before.

@@ -31,6 +31,8 @@ public final class SimulatedKernel {
     case reset(SimulatedSocket, from: SimulatedHost)
     case unstalled(SimulatedSocket)
     case datagram(SimulatedDatagram, to: SimulatedHost)
+    /// Nobody took a datagram (ICMP port unreachable).
+    case unreachable(SimulatedDatagram, to: SimulatedHost)
     case timeout(ring: Int, Token, id: UInt64)
     case resolved(ring: Int, Token, id: UInt64, [SocketAddress])
   }
@@ -198,6 +200,7 @@ public final class SimulatedKernel {
       socket.isStalled = false
       list(socket)
     case .datagram(let datagram, let host): datagramArrived(datagram, at: host)
+    case .unreachable(let datagram, let host): unreachableArrived(datagram, at: host)
     case .timeout(let ring, let token, let id):
       self.ring(ring)?.timerFired(token, id: id)
     case .resolved(let ring, let token, let id, let addresses):

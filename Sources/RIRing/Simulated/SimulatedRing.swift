@@ -137,7 +137,8 @@ public final class SimulatedRing: IORing {
     switch option {
     case .receiveBufferBytes(let bytes): socket.receiveCapacity = max(1, bytes)
     case .sendBufferBytes(let bytes): socket.sendCapacity = max(1, bytes)
-    case .noDelay, .notSentLowWater, .congestionControl: break
+    case .noDelay, .notSentLowWater, .receiveBufferHeld, .receiveBufferReleased, .congestionControl:
+      break
     }
   }
 
@@ -359,6 +360,10 @@ public final class SimulatedRing: IORing {
   }
 
   private func receiveDatagrams(_ socket: SimulatedSocket) {
+    if let operation = socket.receive, socket.failure != 0, !socket.isStalled {
+      socket.receive = nil
+      return end(operation.token, -socket.takeFailure())
+    }
     while let operation = socket.receive, let datagram = socket.datagrams.first, socket.isReadable {
       guard let buffer = store[operation.pool].take() else {
         socket.receive = nil

@@ -157,6 +157,12 @@ final class SimulatedSocket {
   /// Why the connection failed, as errno; 0 while it has not.
   var failure: Int32 = 0
 
+  /// A datagram socket's failure, which is told once.
+  func takeFailure() -> Int32 {
+    defer { failure = 0 }
+    return failure
+  }
+
   var incoming: SimulatedPipe?
   var outgoing: SimulatedPipe?
   /// Whether the descriptor's owner may use the pipes: after connect or accept.

@@ -75,9 +75,8 @@ struct LentBuffers {
   private(set) var count = 0
 
   init?(_ queue: borrowing UringQueue, _ pool: BufferPool) {
-    let wanted = min(
-      pool.shape.count, max(Self.entriesMin, min(Self.entriesMax, Self.bytesMax / pool.shape.bytes))
-    )
+    let fitting = pool.shape.lentMax ?? Self.bytesMax / pool.shape.bytes
+    let wanted = min(pool.shape.count, max(Self.entriesMin, min(Self.entriesMax, fitting)))
     var entries = 1
     while entries < wanted { entries *= 2 }
     guard let ring = BufferRing(queue, group: UInt16(pool.id.rawValue), entries: entries) else {

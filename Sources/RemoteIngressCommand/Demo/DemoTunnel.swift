@@ -67,7 +67,7 @@ private final class DemoEvents: Sendable {
     case .tunnelUp(_, let name): cipher.withLock { $0 = name }
     case .listening: listening.signal()
     case .tunnelDown(let reason, _): StandardError.write("no tunnel: \(reason)\n")
-    case .listenFailed(let address, let error):
+    case .listenFailed(_, let address, let error):
       StandardError.write("cannot listen on \(address): \(error)\n")
     default: break
     }

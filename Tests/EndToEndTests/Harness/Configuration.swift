@@ -4,24 +4,32 @@ import Foundation
 
 extension Testbed {
   func hubConfiguration() -> String {
-    """
-    tunnelPort: \(tunnelPort)
-    bindAddress: 127.0.0.1
-    targetHost: 127.0.0.1
-    stateDir: \(directory)/hub
-    drainSeconds: \(drainSeconds)
-    allowedEdges:
-      - id: \(edgeID)
-        secret: \(secret)
-        listenPorts: [\(web.edge), \(peer.edge)]
-        stunIntervalSecs: \(stunIntervalSeconds)
-      - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)], stunIntervalSecs: 0}
-      - {id: \(spareID), secret: \(secret), listenPorts: [], stunIntervalSecs: 0}
-    \(crowd)
-    targets:
-      - {port: \(web.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(web.target)}
-      - {port: \(peer.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(peer.target)}
-    """
+    let tcp = extraRoutes.filter { $0.transport == .tcp }.map { ", \($0.edge)" }.joined()
+    let udp = extraRoutes.filter { $0.transport == .udp }.map { "\($0.edge)" }
+      .joined(separator: ", ")
+    let rules = extraRoutes.map {
+      "\n  - {port: \($0.edge), protocol: \($0.transport), host: 127.0.0.1, "
+        + "targetPort: \($0.target), \($0.rule)}"
+    }.joined()
+    return """
+      tunnelPort: \(tunnelPort)
+      bindAddress: 127.0.0.1
+      targetHost: 127.0.0.1
+      stateDir: \(directory)/hub
+      drainSeconds: \(drainSeconds)
+      allowedEdges:
+        - id: \(edgeID)
+          secret: \(secret)
+          listenPorts: [\(web.edge), \(peer.edge)\(tcp)]
+          listenPortsUdp: [\(udp)]
+        - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)], stunIntervalSecs: 0}
+        - {id: \(spareID), secret: \(secret), listenPorts: [], stunIntervalSecs: 0}
+      \(crowd)
+      targets:
+        - {port: \(web.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(web.target)}
+        - {port: \(peer.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(peer.target)}\(rules)
+      \(hubLines)
+      """
   }
 
   private var crowd: String {
@@ -41,6 +49,7 @@ extension Testbed {
     drainSeconds: \(drainSeconds)
     stunServer: "\(stunServer)"
     \(trust)
+    \(edgeLines)
     """
   }
 
@@ -88,15 +97,17 @@ enum FreePort {
   nonisolated(unsafe) private static var next = Int.random(in: 12_000..<26_000)
 
   static func take() -> Int {
-    repeat { next += 1 } while isTaken(next)
+    repeat { next += 1 } while isTaken(next) || isTaken(next, .udp)
     return next
   }
 
   /// Whether something listens there.
-  static func isTaken(_ port: Int) -> Bool {
-    let probe = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+  static func isTaken(_ port: Int, _ transport: ExtraRoute.Transport = .tcp) -> Bool {
+    let kind = transport == .tcp ? SOCK_STREAM : SOCK_DGRAM
+    let probe = socket(AF_INET, Int32(kind.rawValue), 0)
     defer { close(probe) }
-    var on: Int32 = 1
+    // A connection in TIME_WAIT does not hold a port; two UDP sockets could share one by this.
+    var on: Int32 = transport == .tcp ? 1 : 0
     setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)

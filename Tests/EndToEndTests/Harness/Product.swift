@@ -48,8 +48,8 @@ enum LogLine {
   static let status = " status {"
 
   /// A port that listens on all addresses of both families.
-  static func listening(_ port: Int) -> [String] {
-    ["listening tcp 0.0.0.0:\(port)", "listening tcp [::]:\(port)"]
+  static func listening(_ port: Int, _ transport: String = "tcp") -> [String] {
+    ["listening \(transport) 0.0.0.0:\(port)", "listening \(transport) [::]:\(port)"]
   }
 
   static func cannotListen(_ port: Int) -> String { "cannot listen on tcp 0.0.0.0:\(port)" }

@@ -11,6 +11,22 @@ struct Route {
   let target = FreePort.take()
 }
 
+/// A route of one test, with what its `targets` entry says besides the ports.
+struct ExtraRoute {
+  enum Transport: String { case tcp, udp }
+  let transport: Transport
+  let edge: Int
+  let target: Int
+  let rule: String
+
+  init(_ transport: Transport, edge: Int? = nil, target: Int? = nil, _ rule: String) {
+    self.transport = transport
+    self.edge = edge ?? FreePort.take()
+    self.target = target ?? FreePort.take()
+    self.rule = rule
+  }
+}
+
 final class Testbed {
   let ring: Ring
   let directory: String
@@ -28,6 +44,10 @@ final class Testbed {
   var stunIntervalSeconds = 0
   /// Nobody is there, so that no test asks the Internet.
   var stunServer = "127.0.0.1:9"
+  var extraRoutes: [ExtraRoute] = []
+  /// More lines of the hub's and the edge's configuration.
+  var hubLines = ""
+  var edgeLines = ""
   /// So many more identities, `crowd-0`, `crowd-1` …, that own no ports.
   var crowdCount = 0
   /// Put in front of the product's command line.
@@ -55,8 +75,12 @@ final class Testbed {
 
   /// Everything running and a tunnel up. After `body` the hub and the edge must still be there (but
   /// for those that it ended itself), and stop with exit code 0.
-  static func run(_ ring: Ring, _ body: (Testbed) throws -> Void) throws {
+  static func run(
+    _ ring: Ring, with routes: [ExtraRoute] = [], hub: String = "", edge: String = "",
+    _ body: (Testbed) throws -> Void
+  ) throws {
     try bare(ring) { bed in
+      (bed.extraRoutes, bed.hubLines, bed.edgeLines) = (routes, hub, edge)
       try bed.startNginx()
       try bed.startHub()
       try bed.startEdge()
@@ -104,7 +128,9 @@ final class Testbed {
       name,
       wrapper + [Product.binary, "edge"] + (arguments ?? ["--config", "\(directory)/\(name).yaml"]))
     if name == "edge" { edge = child }
-    let listening = [web.edge, peer.edge].flatMap(LogLine.listening)
+    let listening =
+      [web.edge, peer.edge].flatMap { LogLine.listening($0) }
+      + extraRoutes.flatMap { LogLine.listening($0.edge, $0.transport.rawValue) }
     for line in lines ?? [LogLine.tunnelUp] + listening {
       try child.waitForLog(line, from: offset)
     }
