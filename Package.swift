@@ -29,8 +29,12 @@ let package = Package(
     .systemLibrary(
       name: "CLibSSL", path: "Sources/System/openssl", pkgConfig: "openssl",
       providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+      name: "CLibNFTables", path: "Sources/System/nftables", pkgConfig: "libnftables",
+      providers: [.apt(["libnftables-dev"])]),
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
+    .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
     .target(
       name: "CIPSecMB",
       linkerSettings: [.linkedLibrary("IPSec_MB", .when(platforms: [.linux]))]),
@@ -43,10 +47,11 @@ let package = Package(
     .target(name: "RIWire", dependencies: ["RIBase"]),
     .target(name: "RITunnel", dependencies: ["RIBase", "RIWire"]),
     .target(name: "RIControl", dependencies: ["RIBase", "RIWire", "RITunnel"]),
+    .target(name: "RIFirewall", dependencies: ["RIBase", "RIWire", "CNFTables"]),
     .target(
       name: "RIEngine",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
       ]),
 
     // The product around it.
@@ -95,12 +100,13 @@ let package = Package(
       dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL", "CMallocCount"]),
     .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
+    .testTarget(name: "RIFirewallTests", dependencies: ["RIBase", "RIWire", "RIFirewall"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(
       name: "RIEngineTests",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
-        "CMallocCount",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIEngine", "CMallocCount",
       ]),
     .testTarget(
       name: "RemoteIngressTests",

@@ -38,7 +38,7 @@ private func hubSettings(_ order: EndOrder, _ secret: Secret) -> HubSettings {
   settings.allowedEdges = [
     AllowedEdge(
       id: "bench", secret: secret, listenPorts: order.carriesDatagrams ? [] : ports,
-      listenPortsUdp: order.carriesDatagrams ? ports : [])
+      listenPortsUdp: order.carriesDatagrams ? ports : [], stunIntervalSecs: 0)
   ]
   settings.targets = [
     TargetRule(

@@ -124,6 +124,24 @@ public enum Limits {
   /// Commands waiting for a shard.
   public static let mailboxMessagesMax = 1_024
 
+  // MARK: Firewall (SPEC 4.3)
+
+  /// Addresses and networks of a `firewallConfig`. A CONFIG message has room for three times as
+  /// many; nftables takes a second for these.
+  public static let firewallBlockedMax = 100_000
+  /// Rules are tried one after the other for every packet.
+  public static let firewallRulesMax = 1_000
+  /// The same, and each may need four sets of sources.
+  public static let firewallRateLimitsMax = 200
+  /// An id or a comment.
+  public static let firewallLabelCharactersMax = 128
+  /// Sources that a per-source limit remembers, for one port, protocol and address family …
+  public static let firewallSourcesPerSetMax = 65_536
+  /// … and all of them together, at about 200 bytes each in the kernel.
+  public static let firewallSourcesMax = 524_288
+  /// How long a stopping edge waits for its rules to be gone.
+  public static let firewallEndTimeout = Interval.seconds(10)
+
   // MARK: Time
 
   /// How often memory behind unused buffers is given back and failed listeners are tried again.

@@ -36,6 +36,8 @@ public struct IPAddress: Hashable, Sendable {
 /// A TCP or UDP port.
 public typealias Port = UInt16
 
+public enum TransportProtocol: String, Codable, CaseIterable, Sendable { case tcp, udp }
+
 /// Where a socket is: an address, a port and, for IPv6 link-local addresses, the interface.
 public struct SocketAddress: Hashable, Sendable {
   public var ip: IPAddress

@@ -10,8 +10,6 @@ public enum ProxyProtocolVersion: String, Codable, CaseIterable, Sendable { case
 /// Which datagrams of a UDP session carry a PROXY v2 header.
 public enum UDPProxyHeader: String, Codable, CaseIterable, Sendable { case first, every, none }
 
-public enum TransportProtocol: String, Codable, CaseIterable, Sendable { case tcp, udp }
-
 /// Where the traffic of one port goes, other than to `targetHost` and the same port.
 public struct TargetRule: Codable, Equatable, Sendable {
   /// The port of the edge that clients connect to.

@@ -34,9 +34,16 @@ public final class Engine: Sendable {
   private let shards: [ShardThread]
   /// Where a hub accepts edges; nil for an edge.
   public let tunnelPort: Port?
+  /// An edge's.
+  private let firewall: EdgeFirewall?
 
   /// Starts a hub. Throws when its tunnel port cannot be bound or its certificate not be used.
   public init(hub settings: HubSettings, report: @escaping Report) throws(EngineError) {
+    do throws(AllowedEdgeFault) {
+      for edge in settings.allowedEdges { try edge.check() }
+    } catch {
+      throw .settings("\(error)")
+    }
     let (tls, pin) = try Self.serverContext(settings)
     let offer = try Self.allowedExtensions()
     let peers = ShardDirectory()
@@ -66,6 +73,7 @@ public final class Engine: Sendable {
     role = .hub
     shards = threads
     tunnelPort = threads.first?.tunnelPort
+    firewall = nil
     peers.set(threads)
     report(.note("this hub's pin: \(pin)"))
   }
@@ -88,11 +96,15 @@ public final class Engine: Sendable {
   public init(edge settings: EdgeSettings, report: @escaping Report) throws(EngineError) {
     let trust = try EdgeTrust(settings: settings, report: report)
     let extensions = try Self.allowedExtensions()
+    let firewall = EdgeFirewall(report: report)
     raiseDescriptorLimit()
     role = .edge
+    self.firewall = firewall
     shards = [
       try ShardThread(index: 0, budgetBytes: settings.memoryBudgetBytes, report: report) {
-        .edge(EdgeState(settings: settings, trust: trust, extensions: extensions))
+        .edge(
+          EdgeState(
+            settings: settings, trust: trust, extensions: extensions, firewall: firewall))
       }
     ]
     tunnelPort = nil
@@ -145,15 +157,22 @@ public final class Engine: Sendable {
     for shard in shards { shard.send(.stop) }
   }
 
-  /// Replaces the edges that a hub allows; see SPEC 9.
-  public func updateAllowedEdges(_ edges: [AllowedEdge]) {
+  /// Replaces the edges that a hub allows; see SPEC 9. Throws what is wrong with one of them: then
+  /// nothing changes.
+  public func updateAllowedEdges(_ edges: [AllowedEdge]) throws(AllowedEdgeFault) {
+    for edge in edges { try edge.check() }
     for shard in shards { shard.send(.updateAllowedEdges(edges)) }
   }
 
-  /// Blocks the calling thread until every shard has ended.
+  /// Blocks the calling thread until every shard has ended and nothing of the engine is left.
   public func waitUntilStopped() {
     for shard in shards { shard.join() }
+    cleanUp()
   }
+
+  /// Removes what would outlive the process, which is the firewall. For a process that ends without
+  /// waiting; blocks for a moment.
+  public func cleanUp() { firewall?.end(within: Limits.firewallEndTimeout) }
 
   /// A look at each shard that still runs.
   public func status() async -> EngineStatus {
@@ -161,7 +180,7 @@ public final class Engine: Sendable {
     for shard in shards {
       if let status = await shard.status() { all.append(status) }
     }
-    return EngineStatus(role: role, shards: all)
+    return EngineStatus(role: role, shards: all, firewall: firewall?.status())
   }
 }
 

@@ -81,6 +81,10 @@ public enum EngineEvent: Sendable {
   case listening(TransportProtocol, address: SocketAddress)
   case listenFailed(TransportProtocol, address: SocketAddress, error: RingError)
   case listenerClosed(TransportProtocol, port: Port)
+  /// The firewall is what the hub asks for now, or is not, with the reason.
+  case firewallUpdated(FirewallStatus)
+  /// The address under which the Internet sees this edge is known, or has changed.
+  case publicAddressDiscovered(IPAddress)
   /// A stream has become a sustained flow (SPEC 2.5). `edgeID` is nil at the edge.
   case streamSustained(edgeID: String?, stream: UInt32, bytes: UInt64)
 }

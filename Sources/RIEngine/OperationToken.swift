@@ -23,6 +23,9 @@ enum OperationKind: UInt8 {
   case clientDatagram
   case targetDatagram
   case datagramSend
+  case stunResolve
+  case stunReceive
+  case stunSend
 }
 
 /// Layout of a token: kind (8 bits) | slot index (24) | slot generation (32). A completion whose

@@ -168,6 +168,7 @@ public final class Shard {
 
   /// Ends all links; their last words leave within one more tick.
   func shutDown() {
+    stopSTUN()
     for id in links.ids { endLink(id, .stopping) }
     for id in connections.ids { closeConnection(id, .reset) }
     endSessions(tellsPeer: false) { _ in true }
@@ -222,6 +223,9 @@ public final class Shard {
     case .datagramSend: datagramSent(slot, completion)
     case .hubResolve: hubResolved(completion)
     case .targetResolve: targetResolved(slot, completion)
+    case .stunResolve: stunResolved(slot, completion)
+    case .stunReceive: stunReceived(slot, completion)
+    case .stunSend: stunSent(slot, completion)
     }
   }
 }

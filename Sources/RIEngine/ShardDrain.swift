@@ -22,6 +22,7 @@ extension Shard {
     // UDP ports stay for the sessions that there are.
     for id in listeners.ids where listeners[id].purpose != .datagrams { closeListener(id) }
     if case .edge(let edge) = role { giveUpDialling(edge) }
+    stopSTUN()
     for id in links.ids where links[id].phase != .closing {
       if links[id].phase == .ready {
         tellDrain(links[id], id)

@@ -33,8 +33,15 @@ final class EdgeState {
   var failed: Set<ListenerKey> = []
 
   let bindAddresses: [IPAddress]
+  var desk: FirewallDesk
+  var stun: STUNDesk
 
-  init(settings: EdgeSettings, trust: EdgeTrust, extensions: Extensions = .all) {
+  init(
+    settings: EdgeSettings, trust: EdgeTrust, extensions: Extensions = .all,
+    firewall: EdgeFirewall? = nil
+  ) {
+    desk = FirewallDesk(firewall)
+    stun = STUNDesk(server: settings.stunServer)
     self.settings = settings
     self.trust = trust
     self.extensions = extensions
@@ -78,11 +85,12 @@ extension Shard {
 
   func hubResolved(_ completion: Completion) {
     guard case .edge(let edge) = role, edge.dialing == .resolving else { return }
-    guard completion.result > 0 else {
+    let found = completion.result > 0 ? ring.takeAddresses(completion.token) : []
+    edge.untried = admitHub(found, edge)
+    guard !edge.untried.isEmpty else {
       attemptFailed(edge, .noAddress(edge.settings.hubHost, code: -completion.result))
       return
     }
-    edge.untried = ring.takeAddresses(completion.token)
     edge.dialing = .connecting
     dialNext(edge)
   }
@@ -231,6 +239,7 @@ extension Shard {
     if case .unauthorized = reason { why = .unauthorized }
     let delay = edge.reconnect.delay(after: why, random: ring.random())
     dial(edge, after: delay)
+    edge.desk.firewall?.hubNotReached()
     report(.tunnelDown(reason: reason, retryAfter: delay))
   }
 
@@ -250,7 +259,8 @@ extension Shard {
     _ message: EdgeConfigMessage, _ edge: EdgeState, _ link: Link, _ id: SlotID
   ) {
     guard !link.isDraining else { return }
-    apply(message, edge)
+    applyBehindFirewall(message, edge)
+    configureSTUN(intervalSeconds: message.stunIntervalSecs, edge)
     if message.draining, link.extensions.contains(.drain) { makeWay(for: link, id, edge) }
   }
 
@@ -272,7 +282,7 @@ extension Shard {
   }
 
   /// Opens what is new, closes what is gone, leaves the rest alone (SPEC 4.2).
-  private func apply(_ message: EdgeConfigMessage, _ edge: EdgeState) {
+  func apply(_ message: EdgeConfigMessage, _ edge: EdgeState) {
     guard case .running = phase else { return }
     change(.tcp, listenerChanges(from: edge.ports, to: message.listenPorts), edge)
     change(.udp, listenerChanges(from: edge.portsUDP, to: message.listenPortsUdp), edge)

@@ -14,6 +14,8 @@ enum ShardCommand: Sendable {
   /// Another shard authenticated this edge: an older tunnel of it here is replaced.
   case edgeConnectedElsewhere(Authentication)
   case updateAllowedEdges([AllowedEdge])
+  /// What was handed to the firewall as the `serial`th is in force, or has failed.
+  case firewallSettled(serial: UInt64)
   case status(@Sendable (ShardStatus) -> Void)
 }
 
@@ -34,6 +36,7 @@ extension Shard {
     case .stop: phase = .stopped
     case .edgeConnectedElsewhere(let authentication): replaceTunnels(olderThan: authentication)
     case .updateAllowedEdges(let edges): updateAllowedEdges(edges)
+    case .firewallSettled(let serial): firewallSettled(serial: serial)
     case .status(let reply): reply(status)
     }
   }

@@ -2,6 +2,7 @@
 
 import FoundationEssentials
 import RIBase
+import RIControl
 import RIRing
 import RITunnel
 import RIWire
@@ -117,6 +118,8 @@ public struct ShardStatus: Codable, Equatable, Sendable {
   public var memory: MemoryStatus
   public var stashBuffersInUse: Int
   public var sliceNodesInUse: Int
+  /// Under which address the Internet sees an edge, once it knows.
+  public var publicIp: String?
 }
 
 /// The memory budget for stalled streams (SPEC 2.4), in bytes.
@@ -135,6 +138,8 @@ public struct EngineStatus: Codable, Equatable, Sendable {
 
   public var role: Role
   public var shards: [ShardStatus]
+  /// An edge's.
+  public var firewall: FirewallStatus?
 
   /// The status as JSON in one line.
   public var line: String {
@@ -157,7 +162,13 @@ extension Shard {
       memory: MemoryStatus(
         budgetBytes: budget.bytes, heldBytes: heldBytes, grownBytes: budget.grownBytes,
         pressure: budget.pressure),
-      stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse)
+      stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse,
+      publicIp: publicIP.map { "\($0)" })
+  }
+
+  private var publicIP: IPAddress? {
+    guard case .edge(let edge) = role else { return nil }
+    return edge.stun.client.address
   }
 
   private func status(of link: Link) -> LinkStatus? {

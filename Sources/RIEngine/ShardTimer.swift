@@ -24,6 +24,8 @@ struct ShardTimer {
     case rest
     /// Receives have found no buffer for a while.
     case relief
+    /// A request to the STUN server is due.
+    case stun
     case drain
   }
 
@@ -64,6 +66,7 @@ extension Shard {
     case .housekeeping: keepHouse()
     case .trim: trimPools()
     case .relief: relieveStarvation()
+    case .stun: stunTimerFired()
     case .heldBack:
       if links.contains(timer.slot) {
         links[timer.slot].heldBackTimer = nil
@@ -83,7 +86,10 @@ extension Shard {
     if !isTrimming { trimPools() }
     // A path that was too narrow for long runs of datagrams may be another now.
     if segmentBytesMax > 0 { segmentBytesMax = Limits.udpPayloadBytesMax }
-    if case .edge(let edge) = role, case .running = phase { retryListeners(edge) }
+    if case .edge(let edge) = role, case .running = phase {
+      retryListeners(edge)
+      edge.desk.firewall?.check()
+    }
     while let (kind, count) = throttles.pollLeftOut(now: now) {
       report(.messagesLeftOut(kind, count: count))
     }

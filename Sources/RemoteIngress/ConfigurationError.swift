@@ -40,22 +40,3 @@ public struct ConfigurationError: Error, Equatable, Sendable, CustomStringConver
     return (place.filter { !$0.isEmpty } + [reason]).joined(separator: ": ")
   }
 }
-
-/// Text from outside, fit for one line of an error or a log: quoted, without control characters and
-/// at most 64 characters long.
-func quoted(_ text: String) -> String {
-  var out = "'"
-  for scalar in text.unicodeScalars.prefix(64) {
-    switch scalar.value {
-    case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: out += "\\u{\(String(scalar.value, radix: 16))}"
-    default: out.unicodeScalars.append(scalar)
-    }
-  }
-  return out + (text.unicodeScalars.count > 64 ? "…'" : "'")
-}
-
-/// A key or flag as it may stand in an error: bare when it is plain, else quoted.
-func printable(_ key: String) -> String {
-  let isPlain = 1...64 ~= key.utf8.count && key.utf8.allSatisfy { 0x21...0x7E ~= $0 }
-  return isPlain ? key : quoted(key)
-}

@@ -1,6 +1,7 @@
 // Where a configuration comes from: a file, then variables, then flags; the later wins (SPEC 6).
 
 import Glibc
+import RIWire
 
 /// A configuration together with what follows from it.
 public struct LoadedConfiguration<Configuration: CommonConfiguration>: Sendable {

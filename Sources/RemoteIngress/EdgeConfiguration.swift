@@ -64,9 +64,6 @@ public struct EdgeConfiguration: CommonConfiguration {
 
   public var warnings: [String] {
     var warnings = commonWarnings
-    if stunServer != Self().stunServer {
-      warnings.append("stunServer has no effect in this version")
-    }
     if insecure { warnings.append("insecure: the hub's certificate is not checked") }
     return warnings
   }

@@ -1,99 +1,65 @@
-// The keys of a firewallConfig (SPEC 4.3). What is read stays JSON: the hub hands it on as it is.
+// A firewallConfig in a configuration file. RIWire has the rules; here a file's text becomes the
+// JSON that they are for, and a fault finds the line that it stands on.
 
 import RIBase
 import RIWire
 
 extension ValueKind where Value == JSONValue {
   static var firewall: ValueKind {
-    .members(
-      [
-        .json("blockedIps", .array(of: .network)),
-        .json("rateLimits", .array(of: rateLimit)),
-        .json("rules", .array(of: rule)),
-      ], required: [])
-  }
-
-  private static var rateLimit: ValueKind {
-    .members(
-      [
-        .json("id", .label(max: 128)),
-        .json("port", ValueKind<Port>.port.map { .integer(Int($0)) }),
-        .json("protocol", .oneOf("tcp", "udp")),
-        .json("rate", rate),
-        .json("burst", ValueKind<Int>.count(1...100_000).map { .integer($0) }),
-        .json("perSourceIP", ValueKind<Bool>.bool.map { .bool($0) }),
-      ], required: ["id", "port", "rate"])
-  }
-
-  private static var rule: ValueKind {
-    .members(
-      [
-        .json("id", .label(max: 128)),
-        .json("direction", .oneOf("input", "output", "forward")),
-        .json("action", .oneOf("accept", "drop", "reject")),
-        .json("sourceIP", .network),
-        .json("destPort", ValueKind<Port>.port.map { .integer(Int($0)) }),
-        .json("protocol", .oneOf("tcp", "udp")),
-        .json("comment", .label(max: 128)),
-      ], required: ["id", "direction", "action"])
-  }
-
-  /// `N/second`, with N from 1 to 1,000,000.
-  private static var rate: ValueKind {
-    .scalar("RATE", "N/second, N/minute, N/hour or N/day with N from 1 to 1000000") { text in
-      let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-      guard parts.count == 2, let count = decimal(String(parts[0])), 1...1_000_000 ~= count,
-        ["second", "minute", "hour", "day"].contains(parts[1])
-      else { return nil }
-      return .string(text)
-    }
-  }
-
-  /// An address, or one with the length of its prefix.
-  private static var network: ValueKind {
-    .scalar("CIDR", "an IP address or a CIDR such as 192.0.2.0/24") { text in
-      let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-      guard let address = IPAddress(parsing: String(parts[0])) else { return nil }
-      if parts.count == 2 {
-        let bits = address.family == .v4 ? 32 : 128
-        guard let length = decimal(String(parts[1])), length <= bits else { return nil }
+    ValueKind(name: "MAPPING") { node, place throws(ConfigurationError) in
+      let value = node.firewallValue(as: .text)
+      do throws(FirewallFault) {
+        _ = try FirewallConfig(checking: value, unknownKeys: .refused)
+      } catch {
+        throw place.error(fault: error, in: node)
       }
-      return .string(text)
-    }
-  }
-
-  private static func label(max: Int) -> ValueKind {
-    .scalar("TEXT", "1 to \(max) printable ASCII characters") { text in
-      1...max ~= text.utf8.count && text.utf8.allSatisfy { 0x20...0x7E ~= $0 }
-        ? .string(text) : nil
-    }
-  }
-
-  private static func oneOf(_ names: String...) -> ValueKind {
-    .scalar(names.joined(separator: "|"), "one of " + names.joined(separator: ", ")) {
-      names.contains($0) ? .string($0) : nil
-    }
-  }
-
-  private static func array(of kind: ValueKind) -> ValueKind {
-    ValueKind<[JSONValue]>.list(of: kind, unique: { $0 }) { _ in "the same entry" }
-      .map { .array($0) }
-  }
-
-  private static func members(
-    _ fields: [Field<[String: JSONValue]>], required: [String]
-  ) -> ValueKind {
-    .object(Schema(fields), [:]) { members, place, origin throws(ConfigurationError) in
-      for key in required where members[key] == nil {
-        throw place.member(key).error("is missing", at: origin)
-      }
-      return .object(members)
+      return value
     }
   }
 }
 
-extension Field where Root == [String: JSONValue] {
-  fileprivate static func json(_ key: String, _ kind: ValueKind<JSONValue>) -> Field {
-    Field(key, kind, help: "") { $0[key] = $1 }
+extension SourceNode {
+  /// The node as JSON. A file's scalars are text: `kind` says what theirs is meant to be, and text
+  /// that is not becomes a string, for the check to refuse.
+  fileprivate func firewallValue(as kind: FirewallKey.Kind) -> JSONValue {
+    switch content {
+    case .null: return .null
+    case .list(let nodes): return .array(nodes.map { $0.firewallValue(as: kind) })
+    case .mapping(let members):
+      let values = members.map {
+        ($0.key, $0.value.firewallValue(as: FirewallKey(rawValue: $0.key)?.kind ?? .text))
+      }
+      return .object(Dictionary(values) { $1 })
+    case .scalar(let text):
+      switch kind {
+      case .number: return decimal(text).map { .integer($0) } ?? .string(text)
+      case .flag: return truthValue(text).map { .bool($0) } ?? .string(text)
+      case .list, .text: return .string(text)
+      }
+    }
+  }
+
+  /// The node at the end of `path`, or the last one on the way that is there.
+  fileprivate func nearest(to path: ArraySlice<FirewallFault.Step>) -> SourceNode {
+    switch (path.first, content) {
+    case (.key(let key)?, .mapping(let members)):
+      members.first { $0.key == key }?.value.nearest(to: path.dropFirst()) ?? self
+    case (.index(let index)?, .list(let nodes)) where nodes.indices.contains(index):
+      nodes[index].nearest(to: path.dropFirst())
+    default: self
+    }
+  }
+}
+
+extension Place {
+  fileprivate func error(fault: FirewallFault, in node: SourceNode) -> ConfigurationError {
+    var place = self
+    for step in fault.path {
+      switch step {
+      case .key(let key): place = place.member(key)
+      case .index(let index): place = place.element(index)
+      }
+    }
+    return place.error(fault.reason, at: node.nearest(to: fault.path[...]).origin)
   }
 }

@@ -58,11 +58,6 @@ public struct HubConfiguration: CommonConfiguration {
   public var warnings: [String] {
     var warnings = commonWarnings
     if allowedEdges.isEmpty { warnings.append("allowedEdges is empty: no edge can connect") }
-    for edge in allowedEdges {
-      if edge.firewallConfig != nil {
-        warnings.append("firewallConfig of edge \(edge.id) has no effect in this version")
-      }
-    }
     return warnings
   }
 

@@ -1,6 +1,8 @@
 // Tables of configuration keys: what a file may hold, and from which the flags, the variables and
 // the help text follow.
 
+import RIWire
+
 /// How far down in a configuration a value stands, as in `allowedEdges[0].secret`.
 struct Place: Sendable {
   var path = ""
@@ -156,26 +158,4 @@ struct Schema<Root> {
       try field.read(&root, member.value, place.member(field.key))
     }
   }
-}
-
-/// The name that takes the fewest edits to become `name`, whatever the case of its letters.
-func nearestName(to name: String, in known: [String]) -> String? {
-  let target = Array(name.lowercased().prefix(64))
-  return known.min { editDistance(target, $0) < editDistance(target, $1) }
-}
-
-/// Insertions, deletions and replacements between two texts (Levenshtein).
-private func editDistance(_ a: [Character], _ text: String) -> Int {
-  let b = Array(text.lowercased())
-  var row = Array(0...b.count)
-  for i in a.indices {
-    var diagonal = row[0]
-    row[0] = i + 1
-    for j in b.indices {
-      let replaced = diagonal + (a[i] == b[j] ? 0 : 1)
-      diagonal = row[j + 1]
-      row[j + 1] = min(replaced, row[j] + 1, row[j + 1] + 1)
-    }
-  }
-  return row[b.count]
 }

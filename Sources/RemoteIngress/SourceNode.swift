@@ -1,6 +1,7 @@
 // A configuration as it was written: text, lists and mappings with the lines they stand on. Files
 // are YAML, of which JSON is a subset.
 
+import RIWire
 import Yams
 
 /// One value of a configuration source.

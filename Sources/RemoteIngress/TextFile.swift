@@ -1,6 +1,7 @@
 // Text that a configuration gives in place or in a file of its own.
 
 import Glibc
+import RIWire
 
 /// Text given in place, or the file that holds it. Never shows the text.
 public enum TextSource: Equatable, Sendable, CustomStringConvertible, CustomReflectable {

@@ -62,15 +62,18 @@ extension ValueKind where Value == Port {
 
 extension ValueKind where Value == Bool {
   static var bool: ValueKind {
-    var kind = ValueKind.scalar("BOOL", "true or false") { text in
-      switch text.lowercased() {
-      case "true", "yes", "on", "1": true
-      case "false", "no", "off", "0": false
-      default: nil
-      }
-    }
+    var kind = ValueKind.scalar("BOOL", "true or false") { truthValue($0) }
     kind.isSwitch = true
     return kind
+  }
+}
+
+/// A truth value in the words that YAML 1.1 has for it, and as a digit.
+func truthValue(_ text: String) -> Bool? {
+  switch text.lowercased() {
+  case "true", "yes", "on", "1": true
+  case "false", "no", "off", "0": false
+  default: nil
   }
 }
 

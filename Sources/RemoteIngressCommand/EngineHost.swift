@@ -37,7 +37,9 @@ enum EngineHost {
       switch nextSignal(of: signals) {
       case SIGHUP: reload(role, engine, source, logger)
       case SIGUSR1: logStatus(engine, logger)
-      case _ where isDraining: exit(0)
+      case _ where isDraining:
+        engine.cleanUp()
+        exit(0)
       default:
         isDraining = true
         logger.info("draining: no new streams, live ones have \(drainSeconds) s")
@@ -68,7 +70,7 @@ enum EngineHost {
     }
     do {
       let settings = try source.hub().settings
-      engine.updateAllowedEdges(settings.allowedEdges)
+      try engine.updateAllowedEdges(settings.allowedEdges)
       logger.info("reloaded: \(settings.allowedEdges.count) allowed edges")
     } catch {
       logger.error("not reloaded: \(error)")
@@ -135,9 +137,24 @@ extension EngineEvent {
       logger.warning("cannot listen on \(transport.rawValue) \(address): \(error)")
     case .listenerClosed(let transport, let port):
       logger.info("closed \(transport.rawValue) \(port)")
+    case .firewallUpdated(let status): status.log(to: logger)
+    case .publicAddressDiscovered(let address): logger.info("public address \(address)")
     case .streamSustained(let edgeID, let stream, let bytes):
       let edge = edgeID.map { " of edge \($0)" } ?? ""
       logger.debug("stream \(stream)\(edge) is a sustained flow, after \(bytes) bytes")
+    }
+  }
+}
+
+extension FirewallStatus {
+  fileprivate func log(to logger: Logger) {
+    switch state {
+    case .off: logger.info("firewall off")
+    case .applied:
+      logger.info(
+        "firewall applied: \(rules) rules, \(blockedIps) blocked, \(rateLimits) rate limits")
+    case .refused, .failed, .unavailable:
+      logger.warning("firewall \(state.rawValue): \(reason ?? "")")
     }
   }
 }

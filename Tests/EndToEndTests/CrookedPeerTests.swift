@@ -103,6 +103,27 @@ extension EndToEnd {
       try Self.play(ring, "reconfigured") { ["first": $0.peer.edge, "second": $0.web.edge] }
     }
 
+    @Test("a firewall that breaks the rules refuses itself alone", arguments: Ring.allCases)
+    func badFirewall(ring: Ring) throws {
+      try Testbed.bare(ring) { bed in
+        let certificate = try bed.makeCertificate()
+        let edge = try bed.startEdge(until: [])
+        try bed.play(
+          "foreign_hub", "bad_firewall",
+          [
+            "port": bed.tunnelPort, "certificate": certificate, "first": bed.peer.edge,
+            "second": bed.web.edge,
+          ])
+        for reason in [
+          "rules[0].action: 'accept; flush ruleset' is wrong", ": must be a mapping",
+          "blockedIps: must be a list", "blockedIps[0]: has no value",
+        ] {
+          #expect(edge.log.contains("\(LogLine.firewallRefused): firewallConfig"))
+          #expect(edge.log.contains(reason), "\(edge.log)")
+        }
+      }
+    }
+
     @Test("an edge answers what it knows of a hub's offer", arguments: Ring.allCases)
     func agreed(ring: Ring) throws {
       try Self.play(ring, "agreed") { ["first": $0.peer.edge] }

@@ -125,8 +125,12 @@ final class World {
   /// What new hubs offer and new edges know.
   var hubOffer = Extensions.all
   var edgeExtensions = Extensions.all
+  /// Of new edges.
+  var firewall: EdgeFirewall?
   /// Hand-driven peers of the hub.
   var fakes: [FakeEdge] = []
+  /// Whoever else has a ring on this network.
+  var others: [SimulatedTurn] = []
 
   init(seed: UInt64, faults: SimulatedFaults = .none) throws {
     (secret, tls) = try Self.fixture.get()
@@ -173,9 +177,12 @@ final class World {
     var settings = EdgeSettings(hubHost: "hub", edgeID: id, secret: secret ?? self.secret)
     settings.trust = .insecure
     settings.bindAddress = .anyV4
+    // Nobody is asked, unless a test wants it.
+    settings.stunServer = ""
     change(&settings)
     let trust = try EdgeTrust(settings: settings, report: { _ in })
-    let state = EdgeState(settings: settings, trust: trust, extensions: edgeExtensions)
+    let state = EdgeState(
+      settings: settings, trust: trust, extensions: edgeExtensions, firewall: firewall)
     return try start(.edge(state), on: host ?? edgeHost)
   }
 
@@ -209,7 +216,7 @@ final class World {
 
   private var turns: [SimulatedTurn] {
     engines.filter { !$0.hasEnded && !$0.isFrozen }.map(\.turn) + [clients.turn, targets.turn]
-      + fakes.map(\.turn) + datagrams.map(\.turn)
+      + fakes.map(\.turn) + datagrams.map(\.turn) + others
   }
 
   func run(for span: Interval) {
@@ -340,8 +347,8 @@ extension EngineUnderTest {
   }
 
   private var dialTimers: Int {
-    guard case .edge(let edge) = shard.role, edge.dialTimer != nil else { return 0 }
-    return 1
+    guard case .edge(let edge) = shard.role else { return 0 }
+    return (edge.dialTimer == nil ? 0 : 1) + (edge.stun.timer == nil ? 0 : 1)
   }
 
   /// Memory that goes back to the system step by step.

@@ -24,7 +24,9 @@ struct DemoTunnel: Sendable {
     hubSettings.tunnelPort = 0
     hubSettings.bindAddress = .loopbackV4
     hubSettings.shards = 1
-    hubSettings.allowedEdges = [AllowedEdge(id: "demo", secret: secret, listenPorts: [edgePort])]
+    hubSettings.allowedEdges = [
+      AllowedEdge(id: "demo", secret: secret, listenPorts: [edgePort], stunIntervalSecs: 0)
+    ]
     hubSettings.targets = [TargetRule(port: edgePort, targetPort: targetPort)]
     let hub = try Engine(hub: hubSettings) { _ in }
 

@@ -22,8 +22,8 @@ extension Testbed {
           secret: \(secret)
           listenPorts: [\(web.edge), \(peer.edge)\(tcp)]
           listenPortsUdp: [\(udp)]
-        - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)]}
-        - {id: \(spareID), secret: \(secret), listenPorts: []}
+        - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)], stunIntervalSecs: 0}
+        - {id: \(spareID), secret: \(secret), listenPorts: [], stunIntervalSecs: 0}
       \(crowd)
       targets:
         - {port: \(web.edge), protocol: tcp, host: 127.0.0.1, targetPort: \(web.target)}
@@ -47,6 +47,7 @@ extension Testbed {
     secretFile: \(directory)/\(secretFile)
     stateDir: \(directory)/edge
     drainSeconds: \(drainSeconds)
+    stunServer: "\(stunServer)"
     \(trust)
     \(edgeLines)
     """

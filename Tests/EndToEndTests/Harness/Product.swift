@@ -38,6 +38,13 @@ enum LogLine {
   static let draining = "draining"
   static let pinMismatch = "not the pinned one"
   static let ring = "ring: "
+  static let reloaded = "reloaded: "
+  static let notReloaded = "not reloaded: "
+  static let firewallApplied = "firewall applied"
+  static let firewallOff = "firewall off"
+  static let firewallRefused = "firewall refused"
+  static let firewallUnavailable = "firewall unavailable"
+  static let publicAddress = "public address "
   static let status = " status {"
 
   /// A port that listens on all addresses of both families.

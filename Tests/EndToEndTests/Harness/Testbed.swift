@@ -40,6 +40,10 @@ final class Testbed {
   /// Another identity that the hub knows, for a second real edge; it owns no port.
   let spareID = "spare"
   var drainSeconds = 1
+  /// How often the edge asks a STUN server: never.
+  var stunIntervalSeconds = 0
+  /// Nobody is there, so that no test asks the Internet.
+  var stunServer = "127.0.0.1:9"
   var extraRoutes: [ExtraRoute] = []
   /// More lines of the hub's and the edge's configuration.
   var hubLines = ""
@@ -203,11 +207,11 @@ final class Testbed {
   @discardableResult
   func play(
     _ script: String, _ scenario: String, _ arguments: [String: Any] = [:],
-    within seconds: Double = 60
+    within seconds: Double = 60, wrapper: [String] = []
   ) throws -> [String: Double] {
     let words = arguments.map { "\($0)=\($1)" }
     let output = try command(
-      ["python3", "\(Product.peers)/\(script).py", scenario] + words, within: seconds)
+      wrapper + ["python3", "\(Product.peers)/\(script).py", scenario] + words, within: seconds)
     let figures = try JSONSerialization.jsonObject(
       with: Data((output.split(separator: "\n").last ?? "").utf8))
     return figures as? [String: Double] ?? [:]
@@ -241,7 +245,8 @@ final class Testbed {
     return path
   }
 
-  private func logLength(_ name: String) -> Int {
+  /// The bytes that processes of this name have logged so far.
+  func logLength(_ name: String) -> Int {
     (FileManager.default.contents(atPath: "\(directory)/\(name).log") ?? Data()).count
   }
 }

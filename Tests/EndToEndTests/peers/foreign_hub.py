@@ -46,6 +46,22 @@ async def reconfigured(port, certificate, first, second):
         assert await tunnel.wait_for(wire.PONG) == (0, wire.PONG, b"opaque \0 bytes")
 
 
+async def bad_firewall(port, certificate, first, second):
+    """A firewallConfig that breaks the rules refuses itself alone: the ports apply."""
+    rule = {"id": "a", "direction": "input", "action": "accept; flush ruleset"}
+    config = {"listenPorts": [first], "firewallConfig": {"rules": [rule]}}
+    async with wire.Hub(port, certificate, config) as hub:
+        tunnel = await asyncio.wait_for(hub.accept(), 15)
+        (await dial_until_open(first)).close()
+        for firewall in (["x"], "x", 7, {"blockedIps": "all"}, {"blockedIps": [None]}):
+            change = {"listenPorts": [second], "firewallConfig": firewall}
+            await tunnel.send(frame(0, wire.CONFIG, json.dumps(change).encode()))
+            await until_closed(first)
+            (await dial_until_open(second)).close()
+            first, second = second, first
+        assert hub.connections == 1, hub.connections
+
+
 async def withheld(port, certificate, first):
     """Without credit an edge sends 4 MiB of a stream (but for less than a buffer's worth) and no
     more; with credit, that much more, and in the end the rest."""

@@ -1,5 +1,5 @@
-// Flow control of streams whose two ends are both in the simulation: by the tunnels' own counts, and
-// by what really went in at one end and came out at the other.
+// Flow control of streams whose two ends are both in the simulation: by the tunnels' own counts,
+// and by what really went in at one end and came out at the other.
 //
 //   local socket ─▶ queue ─▶ DATA ─▶ … ─▶ DATA ─▶ local socket         sent, and what of it is out
 //                    │        └───── in the tunnel ─────┘ │

@@ -1,5 +1,5 @@
-// Runs a scenario: starts hub and edges, lets clients come and acts happen at their times, waits for
-// calm, and gathers whatever is not as it should be.
+// Runs a scenario: starts hub and edges, lets clients come and acts happen at their times, waits
+// for calm, and gathers whatever is not as it should be.
 
 import RIBase
 import RIControl

@@ -1,5 +1,5 @@
-// A tunnel whose other end takes nothing for a while, in the middle of many downloads: what it costs
-// its own streams is time, and what it costs the other edges of the hub is nothing.
+// A tunnel whose other end takes nothing for a while, in the middle of many downloads: what it
+// costs its own streams is time, and what it costs the other edges of the hub is nothing.
 
 import RIBase
 import RIControl

@@ -1,0 +1,157 @@
+"""Clients and servers on both sides of a firewall.
+
+An end is named `tcp:HOST:PORT` or `udp:HOST:PORT`, an IPv6 address without brackets; ends are
+separated by commas.
+"""
+
+import asyncio
+import os
+import socket
+import time
+
+import play
+from sockets import Connection, Target, connect, echo
+
+SILENT, ANSWERED, REFUSED = 0, 1, 2
+
+
+def ends(text):
+    for end in text.split(","):
+        kind, rest = end.split(":", 1)
+        host, port = rest.rsplit(":", 1)
+        yield end, kind, host, int(port)
+
+
+def make(kind, host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    return sock
+
+
+async def attempt(kind, host, port, wait):
+    """One connection, or one datagram and its echo. A lost SYN is not waited for."""
+    loop = asyncio.get_running_loop()
+    with make(kind, host) as sock:
+        try:
+            async with asyncio.timeout(wait):
+                await loop.sock_connect(sock, (host, port))
+                if kind == "udp":
+                    try:
+                        await loop.sock_sendall(sock, b"question")
+                    except PermissionError:
+                        # Dropped on this machine. A rejection's answer comes all the same.
+                        pass
+                    assert await loop.sock_recv(sock, 64) == b"question"
+            return ANSWERED
+        except TimeoutError:
+            return SILENT
+        except ConnectionRefusedError:
+            return REFUSED
+
+
+async def probe(to, milliseconds=800):
+    """What comes of each end, all asked at once."""
+    known = list(ends(to))
+    results = await asyncio.gather(
+        *(attempt(kind, host, port, milliseconds / 1000) for _, kind, host, port in known)
+    )
+    return {end: result for (end, *_), result in zip(known, results)}
+
+
+async def flood(to, per_second=100, milliseconds=3000, running=None):
+    """So many attempts a second at each end: how many got through? `running` is an end whose echo
+    is used all the while, over one connection that is older than the flood."""
+    count = per_second * milliseconds // 1000
+    start = time.monotonic() + 0.1
+
+    async def one(kind, host, port, index):
+        await asyncio.sleep(start + index / per_second - time.monotonic())
+        return await attempt(kind, host, port, 0.5)
+
+    async def all_of(kind, host, port):
+        results = await asyncio.gather(*(one(kind, host, port, i) for i in range(count)))
+        return results.count(ANSWERED)
+
+    async def use(connection):
+        exchanges = 0
+        while time.monotonic() < start + milliseconds / 1000:
+            async with asyncio.timeout(2):
+                await connection.send(b"still there?")
+                assert await connection.read_exactly(12) == b"still there?"
+            exchanges += 1
+            await asyncio.sleep(0.05)
+        return exchanges
+
+    known = list(ends(to))
+    work = [all_of(kind, host, port) for _, kind, host, port in known]
+    if running is None:
+        results = await asyncio.gather(*work)
+        return {end: result for (end, *_), result in zip(known, results)}
+    ((_, _, host, port),) = ends(running)
+    with await connect(port, host) as connection:
+        await connection.send(b"first")
+        assert await connection.read_exactly(5) == b"first"
+        *results, exchanges = await asyncio.gather(*work, use(connection))
+    figures = {end: result for (end, *_), result in zip(known, results)}
+    return figures | {"exchanges": exchanges}
+
+
+async def download(host, port, bytes):
+    """Reads so many bytes as fast as they come."""
+    loop = asyncio.get_running_loop()
+    buffer = memoryview(bytearray(1 << 20))
+    left = bytes
+    with await connect(port, host) as connection:
+        start = time.monotonic()
+        while left > 0:
+            count = await loop.sock_recv_into(connection.sock, buffer[: min(left, len(buffer))])
+            assert count > 0, f"the stream ended {left} bytes too early"
+            left -= count
+        seconds = time.monotonic() - start
+    return {"seconds": seconds, "mbit_per_second": bytes * 8e-6 / seconds}
+
+
+async def serve(tcp=None, udp=None, echo_port=None, source_port=None):
+    """Servers until the process is ended. `tcp` accepts, `udp` echoes, both on all addresses;
+    behind the hub, `echo_port` echoes and `source_port` sends without an end."""
+    loop = asyncio.get_running_loop()
+    keep = []
+    if tcp:
+        sock = socket.create_server(("::", tcp), family=socket.AF_INET6, dualstack_ipv6=True)
+        keep.append(sock)
+    if udp:
+
+        class Echo(asyncio.DatagramProtocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def datagram_received(self, data, source):
+                self.transport.sendto(data, source)
+
+        for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((host, udp))
+            keep.append(await loop.create_datagram_endpoint(Echo, sock=sock))
+    piece = os.urandom(1 << 20)
+
+    async def source(connection):
+        try:
+            while True:
+                await connection.send(piece)
+        except ConnectionError:
+            pass
+
+    for port, handler in ((echo_port, echo), (source_port, source)):
+        if port:
+            target = Target(port)
+            target.serve(handler)
+            keep.append(target)
+    print("serving", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    play.main({"probe": probe, "flood": flood, "download": download, "serve": serve})
