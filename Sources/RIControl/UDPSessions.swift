@@ -82,8 +82,8 @@ public final class UDPSessions {
 
   public func contains(_ id: SlotID) -> Bool { sessions.contains(id) }
 
-  /// The session as it is. Traps on an id that `contains` denies. (A copy: to lend it across modules
-  /// would take an allocation each time.)
+  /// The session as it is. Traps on an id that `contains` denies. (A copy: to lend it across
+  /// modules would take an allocation each time.)
   public subscript(id: SlotID) -> UDPSession { sessions[id] }
 
   /// Hub: the session has its socket towards the target.
