@@ -205,7 +205,8 @@ extension EndToEnd {
         )
         try network.startEdge(rule("input", "drop"), until: LogLine.firewallApplied)
         for from in [FirewallNetwork.Place.edge, .one] {
-          #expect(try probe(from, closed) == yes, "input is not \(from)")
+          let results = try probe(from, closed)
+          #expect(results == yes, "input is not \(from)")
         }
         for (action, result) in [("drop", no), ("reject", rejected)] {
           try network.update(rule("output", action), until: LogLine.firewallApplied)
