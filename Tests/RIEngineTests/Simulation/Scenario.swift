@@ -151,6 +151,8 @@ extension Scenario: CustomStringConvertible {
     for act in acts { lines.append("  \(act)") }
     lines.append("  calm after \(calmAfter.seconds) s")
     return lines.joined(separator: "\n")
+      .replacing(/RIBase\.Interval\(nanoseconds: (\d+)\)/) { "\((Double($0.1) ?? 0) / 1e9) s" }
+      .replacing(/\w+\.ScenarioAct\.Engine\.|\w+\.SimulatedPath/, with: "")
   }
 }
 

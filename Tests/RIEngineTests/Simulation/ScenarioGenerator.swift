@@ -44,7 +44,9 @@ struct ScenarioGenerator {
     scenario.clients = clients(over: spread, edges: scenario.edgeCount)
     if chance(60) { scenario.acts = acts(over: spread, scenario) }
     let last = scenario.acts.last?.at ?? .zero
-    scenario.calmAfter = max(spread, last) + .milliseconds(Int64(draw(0...3_000)))
+    // Now and then long enough for some PINGs.
+    let rest = chance(85) ? draw(0...3_000) : draw(0...120_000)
+    scenario.calmAfter = max(spread, last) + .milliseconds(Int64(rest))
     return scenario
   }
 

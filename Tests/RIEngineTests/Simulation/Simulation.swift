@@ -47,6 +47,7 @@ final class Simulation {
   private var ports: [[Port]]
   /// Edges that are not allowed, and since when.
   private(set) var revoked: [Int: Instant] = [:]
+  private var startedAt = Instant(nanoseconds: 0)
   private(set) var thawedAt = Instant(nanoseconds: 0)
   private var blackHoles: [Int]
   private let isVerbose: Bool
@@ -138,9 +139,11 @@ final class Simulation {
     }
     let isUp = run(within: .seconds(30)) { areTunnelsUp }
     guard isUp else { return note("no tunnels at the start") }
-    let start = world.now
-    for (i, client) in scenario.clients.enumerated() { plan(.client(i), at: start + client.at) }
-    for act in scenario.acts { plan(.act(act), at: start + act.at) }
+    startedAt = world.now
+    for (i, client) in scenario.clients.enumerated() {
+      plan(.client(i), at: startedAt + client.at)
+    }
+    for act in scenario.acts { plan(.act(act), at: startedAt + act.at) }
   }
 
   private func runAgenda() throws {
@@ -150,7 +153,7 @@ final class Simulation {
       agenda.removeFirst()
       try take(next.step)
     }
-    run(within: .milliseconds(1)) { false }
+    run(within: max(.milliseconds(1), startedAt + scenario.calmAfter - world.now)) { false }
   }
 
   private func plan(_ step: Step, at time: Instant) {

@@ -78,7 +78,11 @@ extension Simulation {
         unexplained.append("no target: \(client.peer.summary)")
       }
     }
-    for target in targetOf.values { note("a target without client: \(target.summary)") }
+    // Who was cut before it was connected does not know its own name.
+    let nameless = clients.count { $0.peer.wasCut && $0.peer.key == nil }
+    if targetOf.count > nameless {
+      note("targets without clients: \(targetOf.values.map(\.summary))")
+    }
     // Each stream that a budget cost is one of those that nothing else explains.
     let excused = (hubs + edges.joined()).reduce(0) { $0 + $1.streamsRefusedForMemory }
     if unexplained.count > excused {
