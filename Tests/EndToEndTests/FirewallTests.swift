@@ -88,7 +88,7 @@ extension EndToEnd {
           let count = try #require(figures[end])
           #expect(28...42 ~= count, "\(end): \(count)")
         }
-        #expect(try #require(figures["exchanges"]) >= 30)
+        #expect(try #require(figures["exchanges"]) >= 10)
         #expect(try other.waitForExit(within: 20) == .code(0))
         let line = other.output.split(separator: "\n").last ?? ""
         let others = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Double]
@@ -205,7 +205,8 @@ extension EndToEnd {
         )
         try network.startEdge(rule("input", "drop"), until: LogLine.firewallApplied)
         for from in [FirewallNetwork.Place.edge, .one] {
-          #expect(try probe(from, closed) == yes, "input is not \(from)")
+          let results = try probe(from, closed)
+          #expect(results == yes, "input is not \(from)")
         }
         for (action, result) in [("drop", no), ("reject", rejected)] {
           try network.update(rule("output", action), until: LogLine.firewallApplied)

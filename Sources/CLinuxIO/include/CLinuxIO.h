@@ -11,7 +11,8 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 
-// netinet/tcp.h, netinet/udp.h, asm/socket.h: not in Swift's Glibc module, or newer than its headers.
+// netinet/tcp.h, netinet/udp.h, asm/socket.h: not in Swift's Glibc module, or newer than its
+// headers.
 static const int32_t RI_TCP_NOTSENT_LOWAT = 25;
 static const int32_t RI_UDP_SEGMENT = 103;
 static const int32_t RI_UDP_GRO = 104;

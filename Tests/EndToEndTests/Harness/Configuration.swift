@@ -22,6 +22,7 @@ extension Testbed {
           secret: \(secret)
           listenPorts: [\(web.edge), \(peer.edge)\(tcp)]
           listenPortsUdp: [\(udp)]
+          stunIntervalSecs: \(stunIntervalSeconds)
         - {id: \(crookedID), secret: \(secret), listenPorts: [\(peer.edge)], stunIntervalSecs: 0}
         - {id: \(spareID), secret: \(secret), listenPorts: [], stunIntervalSecs: 0}
       \(crowd)

@@ -12,7 +12,8 @@ import Glibc
 final class FirewallNetwork {
   enum Place: Int, CaseIterable { case edge, one, two, hub }
 
-  /// Ports of the edge: two that the hub assigns, and an echo server of UDP beside it.
+  /// Ports of the edge: an echo server behind the hub and one that sends without end, both of TCP,
+  /// and an echo server of UDP.
   static let echoPort = 8080
   static let sourcePort = 8081
   static let udpPort = 8082
@@ -116,13 +117,12 @@ final class FirewallNetwork {
   }
 
   private func startServers() throws {
-    try startServer(.hub, "echo_port=9080", "source_port=9081")
-    try startServer(.edge, "udp=\(Self.udpPort)")
+    try startServer(.hub, "echo_port=9080", "source_port=9081", "udp=9082")
     // A link that is new takes a moment to let IPv6's neighbours find each other.
     for (place, subnet) in [(Place.one, 1), (.two, 2)] {
-      let end = "udp:fd77:\(subnet)::1:\(Self.udpPort)"
+      let nobody = "tcp:fd77:\(subnet)::1:9"
       try wait(within: 10, for: "IPv6 of \(place)") {
-        try play(place, "probe", ["to": end, "milliseconds": 200]) == [end: 1]
+        try play(place, "probe", ["to": nobody, "milliseconds": 200]) == [nobody: 2]
       }
     }
   }
@@ -139,11 +139,13 @@ final class FirewallNetwork {
       - id: \(bed.edgeID)
         secret: \(bed.secret)
         listenPorts: [\(Self.echoPort), \(Self.sourcePort)]
+        listenPortsUdp: [\(Self.udpPort)]
         stunIntervalSecs: 0
         firewallConfig: \(firewall)
     targets:
       - {port: \(Self.echoPort), host: 127.0.0.1, targetPort: 9080}
       - {port: \(Self.sourcePort), host: 127.0.0.1, targetPort: 9081}
+      - {port: \(Self.udpPort), protocol: udp, targetPort: 9082, udpProxyHeader: none}
     """
   }
 
@@ -182,7 +184,9 @@ final class FirewallNetwork {
     edge = child
     try child.waitForLog(LogLine.tunnelUp, from: offset, within: seconds)
     try child.waitForLog(line, from: offset)
-    for line in LogLine.listening(Self.echoPort) { try child.waitForLog(line, from: offset) }
+    for line in LogLine.listening(Self.echoPort) + LogLine.listening(Self.udpPort, "udp") {
+      try child.waitForLog(line, from: offset)
+    }
   }
 
   /// Has the hub push another firewall, and waits until the edge says `line` of it. Returns how
