@@ -82,11 +82,12 @@ public final class UDPSessions {
 
   public func contains(_ id: SlotID) -> Bool { sessions.contains(id) }
 
-  /// The session, changed in place. Traps on an id that `contains` denies.
-  public subscript(id: SlotID) -> UDPSession {
-    _read { yield sessions[id] }
-    _modify { yield &sessions[id] }
-  }
+  /// The session as it is. Traps on an id that `contains` denies. (A copy: to lend it across
+  /// modules would take an allocation each time.)
+  public subscript(id: SlotID) -> UDPSession { sessions[id] }
+
+  /// Hub: the session has its socket towards the target.
+  public func connected(_ id: SlotID, by descriptor: Int32) { sessions[id].socket = descriptor }
 
   // MARK: Opening
 

@@ -90,10 +90,11 @@ extension Shard {
       sendToClient(tunnel.payload, of: id)
     case .hub(let hub):
       sessions.touch(id, now: now)
-      if sessions[id].socket < 0 {
+      let session = sessions[id]
+      if session.socket < 0 {
         hold(tunnel.payload, for: id, hub)
       } else {
-        sendToTarget(tunnel.payload, of: id)
+        sendToTarget(tunnel.payload, of: session, id)
       }
     }
   }

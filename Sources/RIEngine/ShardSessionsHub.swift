@@ -59,18 +59,19 @@ extension Shard {
   }
 
   private func sessionConnected(_ id: SlotID, _ socket: Socket, _ hub: HubState) {
-    sessions[id].socket = socket.descriptor
+    sessions.connected(id, by: socket.descriptor)
     ring.set(.receiveBufferBytes(Limits.sessionBufferBytes), on: socket)
     ring.set(.sendBufferBytes(Limits.sessionBufferBytes), on: socket)
     armSession(id)
-    if sessions[id].proxyHeader == .first {
+    let session = sessions[id]
+    if session.proxyHeader == .first {
       let none = UnsafeRawBufferPointer(start: nil, count: 0)
-      withHeader(of: id) { post($0, none, of: id, on: socket, to: nil, from: nil) }
+      withHeader(of: session) { post($0, none, of: id, on: socket, to: nil, from: nil) }
     }
     guard var held = hub.heldDatagrams.removeValue(forKey: id) else { return }
     hub.heldCount -= Int(held.sliceCount)
     while let datagram = store.popFirst(from: &held) {
-      sendToTarget(store.bytes(datagram), of: id)
+      sendToTarget(store.bytes(datagram), of: session, id)
       store.release(datagram)
     }
   }
@@ -87,19 +88,19 @@ extension Shard {
 
   // MARK: To the target
 
-  func sendToTarget(_ payload: UnsafeRawBufferPointer, of id: SlotID) {
-    let socket = Socket(descriptor: sessions[id].socket)
-    guard sessions[id].proxyHeader == .every else {
+  func sendToTarget(_ payload: UnsafeRawBufferPointer, of session: UDPSession, _ id: SlotID) {
+    let socket = Socket(descriptor: session.socket)
+    guard session.proxyHeader == .every else {
       return post(
         UnsafeRawBufferPointer(start: nil, count: 0), payload, of: id, on: socket, to: nil,
         from: nil)
     }
-    withHeader(of: id) { post($0, payload, of: id, on: socket, to: nil, from: nil) }
+    withHeader(of: session) { post($0, payload, of: id, on: socket, to: nil, from: nil) }
   }
 
-  private func withHeader(of id: SlotID, _ body: (UnsafeRawBufferPointer) -> Void) {
+  private func withHeader(of session: UDPSession, _ body: (UnsafeRawBufferPointer) -> Void) {
     withUnsafeTemporaryAllocation(byteCount: ProxyHeader.v2BytesMax, alignment: 1) { bytes in
-      let count = sessions[id].header.writeV2(transport: .datagram, into: bytes)
+      let count = session.header.writeV2(transport: .datagram, into: bytes)
       body(UnsafeRawBufferPointer(rebasing: bytes[..<count]))
     }
   }

@@ -17,6 +17,8 @@ struct PeerPlan {
     case never
     /// Closes, without a reset of its own, after this many bytes.
     case until(Int)
+    /// Reads nothing for a while after this many bytes.
+    case rests(after: Int, Interval)
   }
 
   /// Bytes of its own content.

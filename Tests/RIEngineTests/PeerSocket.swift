@@ -28,6 +28,11 @@ final class PeerSocket {
   fileprivate(set) var failure: Int32?
   /// Its own doing: a reset, or a close while bytes were still to come.
   fileprivate(set) var brokeOff = false
+  /// The network reset its connection.
+  fileprivate(set) var wasCut = false
+  /// When it was connected or accepted, and when its end was seen or made.
+  fileprivate(set) var openedAt: Instant?
+  fileprivate(set) var endedAt: Instant?
   fileprivate(set) var isFinished = false
   fileprivate(set) var isClosing = false
   fileprivate(set) var isClosed = false
@@ -40,7 +45,10 @@ final class PeerSocket {
   fileprivate var isReceiving = false
   fileprivate var isSendPaused = false
   fileprivate var isReceivePaused = false
+  fileprivate var hasRested = false
   fileprivate var servicePlan: ((UInt64) -> PeerPlan)?
+  /// Called with a client's key once it is connected.
+  var onConnected: (UInt64) -> Void = { _ in }
 
   fileprivate init(id: UInt64, socket: Socket, isClient: Bool, plan: PeerPlan) {
     self.id = id
@@ -71,6 +79,8 @@ final class PeerRing {
   private var random: PeerRandom
   private(set) var sockets: [UInt64: PeerSocket] = [:]
   private var nextID: UInt64 = 1
+  /// Nobody rests any more: who opens from now on reads, and clients end when they have sent.
+  var isCalm = false
   /// What targets do, by port.
   private var services: [UInt64: (Port, (UInt64) -> PeerPlan)] = [:]
   private var listenerSockets: [Port: Socket] = [:]
@@ -84,7 +94,11 @@ final class PeerRing {
 
   var turn: SimulatedTurn { SimulatedTurn(ring) { [unowned self] in tick() } }
   /// Sockets that are not closed yet.
-  var openCount: Int { sockets.values.count { !$0.isClosed } }
+  private(set) var openCount = 0
+  /// All that there were, as they came.
+  var inOrder: [PeerSocket] { sockets.values.sorted { $0.id < $1.id } }
+  /// Buffers that sockets hold.
+  var held: Int { store[PoolID(0)].usedCount + store[PoolID(1)].usedCount }
 
   // MARK: Verbs
 
@@ -116,6 +130,13 @@ final class PeerRing {
     close(peer, .reset)
   }
 
+  /// Has the network reset its connection.
+  func cut(_ peer: PeerSocket) {
+    guard !peer.isClosing else { return }
+    peer.wasCut = true
+    ring.kernel.resetConnection(of: peer.socket)
+  }
+
   /// Ends the direction of a socket that holds.
   func finish(_ peer: PeerSocket) {
     peer.plan.end = .finish
@@ -128,10 +149,26 @@ final class PeerRing {
     sendMore(peer)
   }
 
+  /// Has all who rest go on, and those who come later not rest.
+  func goOn() {
+    isCalm = true
+    for peer in inOrder where !peer.isClosed {
+      goOn(peer)
+      guard peer.openedAt != nil else { continue }
+      receiveMore(peer)
+      sendMore(peer)
+    }
+  }
+
+  private func goOn(_ peer: PeerSocket) {
+    if case .never = peer.plan.reads { peer.plan.reads = .all }
+    if peer.isClient, case .hold = peer.plan.end { peer.plan.end = .finish }
+  }
+
   /// Reads everything from now on.
   func readAll(_ peer: PeerSocket) {
     peer.plan.reads = .all
-    receiveMore(peer)
+    if peer.openedAt != nil { receiveMore(peer) }
   }
 
   // MARK: Ticks
@@ -140,6 +177,7 @@ final class PeerRing {
     let peer = PeerSocket(id: nextID, socket: socket, isClient: isClient, plan: plan)
     nextID += 1
     sockets[peer.id] = peer
+    openCount += 1
     return peer
   }
 
@@ -169,6 +207,7 @@ final class PeerRing {
     case .close:
       store.removeAll(from: &peer.outgoing)
       peer.isClosed = true
+      openCount -= 1
     }
   }
 
@@ -179,6 +218,7 @@ final class PeerRing {
     first.end = .hold
     let peer = add(Socket(descriptor: result), isClient: false, first)
     peer.servicePlan = plan
+    peer.openedAt = ring.now
     receiveMore(peer)
   }
 
@@ -189,10 +229,13 @@ final class PeerRing {
       return close(peer, .reset)
     }
     peer.key = ring.localAddress(of: peer.socket).map { UInt64($0.port) }
+    peer.openedAt = ring.now
+    if let key = peer.key { peer.onConnected(key) }
     start(peer)
   }
 
   private func start(_ peer: PeerSocket) {
+    if isCalm { goOn(peer) }
     if case .until(0) = peer.plan.reads {
       peer.brokeOff = true
       return close(peer, .graceful)
@@ -285,13 +328,21 @@ final class PeerRing {
     guard !completion.more, !peer.isClosing else { return }
     switch completion.result {
     case 1...:
-      let pause = pause(peer)
+      let pause = rest(peer) ?? pause(peer)
       if pause == .zero { return receiveMore(peer) }
       pauseReceive(peer, pause)
     case 0: ended(peer)
     case -ENOBUFS: pauseReceive(peer, .milliseconds(1))
     default: failed(peer, -completion.result)
     }
+  }
+
+  private func rest(_ peer: PeerSocket) -> Interval? {
+    guard case .rests(let after, let span) = peer.plan.reads, !peer.hasRested,
+      peer.received >= after
+    else { return nil }
+    peer.hasRested = true
+    return span
   }
 
   private func pauseReceive(_ peer: PeerSocket, _ pause: Interval) {
@@ -366,6 +417,7 @@ final class PeerRing {
   private func close(_ peer: PeerSocket, _ mode: CloseMode) {
     guard !peer.isClosing else { return }
     peer.isClosing = true
+    peer.endedAt = ring.now
     ring.close(peer.socket, mode: mode, token: token(.close, peer))
   }
 }

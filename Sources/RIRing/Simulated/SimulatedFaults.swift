@@ -5,7 +5,8 @@ import RIBase
 /// The behaviour of the simulated network. Probabilities are 0 to 1 and drawn from the kernel's
 /// seed, so a run repeats exactly.
 public struct SimulatedFaults: Sendable {
-  /// One-way delay of a segment or datagram between two hosts and within one.
+  /// One-way delay of a segment or datagram between two hosts, unless they have a path of their
+  /// own, and within one.
   public var delay: ClosedRange<Interval>
   /// A send takes a random part of what would fit.
   public var shortSend = 0.0

@@ -43,9 +43,10 @@ extension SimulatedKernel {
     guard !isPartitioned(from, to), !chance.chance(faults.datagramLoss) else { return }
     let copies = chance.chance(faults.datagramDuplicate) ? 2 : 1
     for _ in 0..<copies {
-      var time = now + delay()
+      let line = line(from: from, to: to)
+      var time = arrival(of: datagram.payload.count, on: line)
       if chance.chance(faults.datagramReorder) {
-        let longest = max(faults.delay.upperBound.nanoseconds, 1_000)
+        let longest = max((line.path?.delay ?? faults.delay).upperBound.nanoseconds, 1_000)
         time = time + Interval(nanoseconds: Int64(chance.below(Int(longest) * 8)))
       }
       schedule(.datagram(datagram, to: to), at: time)

@@ -10,7 +10,9 @@ extension SimulatedKernel {
     socket.remote = remote
     socket.local = SocketAddress(
       sourceAddress(on: socket.host, to: remote.ip), ephemeralPort())
-    schedule(.syn(socket, attempt: 0), at: now + delay())
+    let host = host(of: remote.ip, from: socket.host)
+    let time = now + delay(host.map { line(from: socket.host, to: $0) })
+    schedule(.syn(socket, attempt: 0), at: time)
   }
 
   /// A connection request at its destination: accepted into the backlog, refused, or lost and sent
@@ -27,7 +29,8 @@ extension SimulatedKernel {
     }
     let lost = isPartitioned(client.host, host)
     if matching.isEmpty, !lost {
-      schedule(.refused(client, ECONNREFUSED), at: now + delay())
+      let time = now + delay(line(from: host, to: client.host))
+      schedule(.refused(client, ECONNREFUSED), at: time)
       return
     }
     guard !lost else { return resend(client, attempt) }
@@ -39,13 +42,15 @@ extension SimulatedKernel {
     server.sendCapacity = listener.sendCapacity
     server.receiveCapacity = listener.receiveCapacity
     server.remote = client.local
-    let toServer = SimulatedPipe(from: client, to: server)
-    let toClient = SimulatedPipe(from: server, to: client)
+    let toServer = SimulatedPipe(
+      from: client, to: server, line: line(from: client.host, to: host))
+    let toClient = SimulatedPipe(
+      from: server, to: client, line: line(from: host, to: client.host))
     (client.outgoing, client.incoming) = (toServer, toClient)
     (server.outgoing, server.incoming) = (toClient, toServer)
     listener.backlog.append(server)
     arrived(at: listener)
-    let time = now + delay()
+    let time = now + delay(toClient.line)
     toClient.lastArrival = time
     schedule(.connected(client), at: time)
   }
@@ -76,8 +81,9 @@ extension SimulatedKernel {
   /// Puts on their way whatever the receiver's buffer has room for.
   func transmit(_ pipe: SimulatedPipe) {
     let capacity = pipe.reader?.receiveCapacity ?? receiveBufferBytes
-    while pipe.nextSegment(receiveCapacity: capacity) != nil {
-      pipe.lastArrival = max(pipe.lastArrival, now + delay())
+    while let segment = pipe.nextSegment(receiveCapacity: capacity) {
+      let time = arrival(of: segment.byteCount, on: pipe.line)
+      pipe.lastArrival = max(pipe.lastArrival, time)
       schedule(.arrival(pipe), at: pipe.lastArrival)
     }
   }
@@ -188,7 +194,7 @@ extension SimulatedKernel {
     to peer: SimulatedSocket?, from host: SimulatedHost, after pipe: SimulatedPipe
   ) {
     guard let peer, !peer.isClosed else { return }
-    schedule(.reset(peer, from: host), at: max(pipe.lastArrival, now + delay()))
+    schedule(.reset(peer, from: host), at: max(pipe.lastArrival, now + delay(pipe.line)))
   }
 
   /// Bytes that arrived before the reset can still be read.

@@ -1,5 +1,6 @@
 // The simulated kernel: virtual time, its events, and the driver that takes whole engines through
-// them. Sockets are in SimulatedKernel+Sockets, TCP in +Streams, UDP in +Datagrams.
+// them. Sockets are in SimulatedKernel+Sockets, TCP in +Streams, UDP in +Datagrams, and what lies
+// between hosts in +Paths.
 
 import Glibc
 import RIBase
@@ -74,7 +75,8 @@ public final class SimulatedKernel {
   var listeners: [Port: [SimulatedSocket]] = [:]
   var datagramSockets: [Port: [SimulatedSocket]] = [:]
   var nextPort: Port = 32_768
-  private var partitions: Set<Set<SimulatedHost>> = []
+  var partitions: Set<Set<SimulatedHost>> = []
+  var lines: [Direction: SimulatedLine] = [:]
   private var events: [Scheduled] = []
   private var order: UInt64 = 0
 
@@ -91,16 +93,6 @@ public final class SimulatedKernel {
       precondition(hostOfAddress.updateValue(host, forKey: address) == nil, "address is taken")
     }
     return host
-  }
-
-  // MARK: Partitions
-
-  /// Cuts two hosts off from each other: segments wait, datagrams and resets are lost.
-  public func partition(_ a: SimulatedHost, _ b: SimulatedHost) { partitions.insert([a, b]) }
-  public func heal(_ a: SimulatedHost, _ b: SimulatedHost) { partitions.remove([a, b]) }
-
-  func isPartitioned(_ a: SimulatedHost, _ b: SimulatedHost) -> Bool {
-    !partitions.isEmpty && a != b && partitions.contains([a, b])
   }
 
   // MARK: Running
@@ -146,14 +138,6 @@ public final class SimulatedKernel {
   }
 
   // MARK: Events
-
-  /// A one-way delay.
-  func delay() -> Interval {
-    let span = faults.delay.upperBound.nanoseconds - faults.delay.lowerBound.nanoseconds
-    guard span > 0 else { return faults.delay.lowerBound }
-    return Interval(
-      nanoseconds: faults.delay.lowerBound.nanoseconds + Int64(chance.below(Int(span) + 1)))
-  }
 
   func schedule(_ event: Event, at time: Instant) {
     order += 1

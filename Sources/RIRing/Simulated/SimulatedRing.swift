@@ -30,6 +30,8 @@ public final class SimulatedRing: IORing {
   /// What the last `wait` was ready to wait for, when it found nothing to do.
   private(set) var deadline: Instant?
   private var isResting = false
+  /// Its last turn did not wait: whatever has completed since, nobody asks for it.
+  private var hasEnded = false
   private var completions = CompletionQueue()
   private var operations: [Token: Operation] = [:]
   /// Addresses whose completions wait, and those of the completions lent.
@@ -78,6 +80,7 @@ public final class SimulatedRing: IORing {
 
   /// Whether a turn would find something to do.
   var needsTurn: Bool {
+    if hasEnded { return false }
     if !isResting || !completions.isEmpty || !readable.isEmpty || flag.isSet { return true }
     guard let deadline else { return false }
     return deadline <= kernel.now
@@ -86,6 +89,7 @@ public final class SimulatedRing: IORing {
   /// Unless the turn waits, the shard is taken to have ended.
   func beginTurn() {
     isResting = true
+    hasEnded = true
     deadline = nil
   }
 
@@ -230,8 +234,8 @@ public final class SimulatedRing: IORing {
     nextID += 1
     operations[token] = .resolve(id: nextID)
     let addresses = kernel.addresses(of: host, port: port)
-    kernel.schedule(
-      .resolved(ring: index, token, id: nextID, addresses), at: kernel.now + kernel.delay())
+    let time = kernel.now + kernel.delay()
+    kernel.schedule(.resolved(ring: index, token, id: nextID, addresses), at: time)
   }
 
   public func cancel(_ token: Token) {
@@ -264,6 +268,7 @@ public final class SimulatedRing: IORing {
   // MARK: Completions
 
   public func wait(until deadline: Instant?) -> UnsafeBufferPointer<Completion> {
+    hasEnded = false
     kernel.deliverDue()
     var woken = flag.take()
     serveReadable()

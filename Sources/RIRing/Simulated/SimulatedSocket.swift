@@ -12,17 +12,23 @@ final class SimulatedPipe {
   enum Segment {
     case data(Int)
     case end
+
+    var byteCount: Int { if case .data(let n) = self { n } else { 0 } }
   }
   static let segmentBytesMax = 1 << 16
 
   let from: SimulatedHost
   let to: SimulatedHost
+  let line: SimulatedLine
   weak var writer: SimulatedSocket?
   weak var reader: SimulatedSocket?
   /// Bytes from `head` on; consumed in front.
   private var bytes: [UInt8] = []
   private var head = 0
   private(set) var arrived = 0
+  /// All that was ever put in and taken out.
+  private(set) var writtenBytes = 0
+  private(set) var readBytes = 0
   private var inFlight = 0
   private var segments: [Segment] = []
   /// When the last segment on its way arrives: none overtakes it.
@@ -36,9 +42,10 @@ final class SimulatedPipe {
   /// Reset: nothing moves any more.
   private(set) var isDead = false
 
-  init(from writer: SimulatedSocket, to reader: SimulatedSocket) {
+  init(from writer: SimulatedSocket, to reader: SimulatedSocket, line: SimulatedLine) {
     from = writer.host
     to = reader.host
+    self.line = line
     self.writer = writer
     self.reader = reader
   }
@@ -49,7 +56,10 @@ final class SimulatedPipe {
   /// Bytes the send buffer still takes.
   func room(_ capacity: Int) -> Int { isDead ? 0 : max(0, capacity - (count - arrived)) }
 
-  func write(_ source: UnsafeRawBufferPointer) { bytes.append(contentsOf: source) }
+  func write(_ source: UnsafeRawBufferPointer) {
+    bytes.append(contentsOf: source)
+    writtenBytes += source.count
+  }
 
   func finish() { isFinished = true }
 
@@ -91,6 +101,7 @@ final class SimulatedPipe {
         from: UnsafeRawBufferPointer(rebasing: $0[head..<head + target.count]))
     }
     head += target.count
+    readBytes += target.count
     arrived -= target.count
     if head == bytes.count {
       bytes.removeAll(keepingCapacity: true)
