@@ -88,7 +88,7 @@ extension EndToEnd {
           let count = try #require(figures[end])
           #expect(28...42 ~= count, "\(end): \(count)")
         }
-        #expect(try #require(figures["exchanges"]) >= 30)
+        #expect(try #require(figures["exchanges"]) >= 10)
         #expect(try other.waitForExit(within: 20) == .code(0))
         let line = other.output.split(separator: "\n").last ?? ""
         let others = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Double]

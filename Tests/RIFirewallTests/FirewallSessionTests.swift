@@ -92,8 +92,7 @@ struct FirewallSessionTests {
     }
   }
 
-  /// The kernel refuses a chain name that is taken by a hook that it does not have: here a rule set
-  /// that passes the dry run's grammar but not the kernel. The former one must stay, whole.
+  /// What fails late in a transaction undoes all of it.
   @Test func afterAFailureTheFormerOneStays() throws {
     try Namespace.run {
       try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
