@@ -132,8 +132,11 @@ public final class SimulatedRing: IORing {
   }
 
   public func minimumRoundTrip(of socket: Socket) -> Interval? {
-    guard kernel.socket(socket.descriptor)?.isConnected == true else { return nil }
-    return Interval(nanoseconds: 2 * kernel.faults.delay.lowerBound.nanoseconds)
+    guard let socket = kernel.socket(socket.descriptor), socket.isConnected,
+      let line = socket.outgoing?.line
+    else { return nil }
+    let delay = line.path?.delay ?? kernel.faults.delay
+    return Interval(nanoseconds: 2 * delay.lowerBound.nanoseconds)
   }
 
   public func set(_ option: SocketOption, on socket: Socket) {

@@ -91,15 +91,14 @@ private func creditProblem(
   let size = Int(window.size)
   let inFlight = window.inFlight
   if received.isAuto {
-    let granted = Int(received.window)
-    if sent - written > granted {
-      return "\(sent - written) bytes in the tunnel of \(granted) granted"
+    // What was granted is either the sender's, or on its way to it, or was used for what has been
+    // sent and is not credited yet: at least what is still in the tunnel.
+    let (granted, credit) = (Int(received.window), Int(window.credit))
+    if sent - written + credit > granted || credit < 0 {
+      return "\(sent - written) bytes in the tunnel, credit \(credit), \(granted) granted"
     }
-    if Int(received.outstanding) > granted {
-      return "\(received.outstanding) outstanding of \(granted) granted"
-    }
-    if window.credit < 0 || Int(window.credit) > granted {
-      return "credit of \(window.credit) where \(granted) is granted"
+    if Int(received.outstanding) + credit > granted {
+      return "\(received.outstanding) outstanding, credit \(credit), \(granted) granted"
     }
     return received.unreturned < 0 || received.buffered < 0
       ? "more consumed than arrived: \(received)" : nil

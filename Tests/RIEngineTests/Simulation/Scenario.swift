@@ -1,6 +1,7 @@
 // One run of the simulation, as its seed makes it: who there is, what they do, what befalls them.
 
 import RIBase
+import RIWire
 import RIRing
 
 @testable import RIEngine
@@ -11,6 +12,9 @@ struct Scenario {
   var mood = ScenarioMood.mixed
   var network = ScenarioNetwork()
   var pools = ScenarioPools()
+  /// What the hub offers and the edges know beyond the published protocol.
+  var offer = Extensions.all
+  var known: [Extensions] = [.all]
   var edgeCount = 1
   var clients: [ScenarioClient] = []
   /// In the order of their times.
@@ -29,6 +33,8 @@ enum ScenarioMood: String {
   case bulk
   /// Little memory, and many that do not read.
   case pressure
+  /// One or two that send so much for so long that they become sustained flows.
+  case sustained
 }
 
 /// The ways between the hosts and the buffers of their sockets.
@@ -147,6 +153,7 @@ extension Scenario: CustomStringConvertible {
     var lines = ["seed \(seed): \(mood), \(edgeCount) edges, \(clients.count) clients"]
     lines.append("  network: \(network)")
     lines.append("  pools: \(pools)")
+    lines.append("  extensions: \(offer.names) of the hub, \(known.map(\.names)) of the edges")
     for (i, client) in clients.enumerated() { lines.append("  client \(i): \(client)") }
     for act in acts { lines.append("  \(act)") }
     lines.append("  calm after \(calmAfter.seconds) s")

@@ -1,6 +1,7 @@
 // Scenarios from seeds.
 
 import RIBase
+import RIWire
 import RIRing
 
 @testable import RIEngine
@@ -27,13 +28,18 @@ struct ScenarioGenerator {
 
   mutating func scenario() -> Scenario {
     mood = pick([.mixed, .mixed, .mixed, .mixed, .mixed, .crowd, .bulk, .pressure, .pressure])
+    if chance(3) { mood = .sustained }
     var scenario = Scenario(seed: seed, mood: mood)
     scenario.edgeCount = [1, 1, 2, 3][draw(0...3)]
     scenario.network = network(edges: scenario.edgeCount)
     scenario.pools = pools()
+    scenario.offer = chance(75) ? .all : pick([[], .autoWindow, .drain])
+    scenario.known = (0..<scenario.edgeCount).map { _ in
+      chance(75) ? .all : pick([[], .autoWindow, .drain])
+    }
     bytesLeft =
       switch mood {
-      case .mixed, .crowd: pick([500_000, 2_000_000, 4_000_000, 8_000_000])
+      case .mixed, .crowd, .sustained: pick([500_000, 2_000_000, 4_000_000, 8_000_000])
       case .bulk, .pressure: pick([4_000_000, 8_000_000, 16_000_000])
       }
     // 20 s of the slowest tunnel's time.
@@ -75,21 +81,30 @@ struct ScenarioGenerator {
     network.clientPath = path([10, 300, 10_000, 40_000])
     network.targetPath = path([10, 10, 300, 2_000])
     network.tunnelPaths = (0..<edges).map { _ in tunnelPath() }
-    if chance(40) {
+    if mood != .sustained, chance(40) {
       network.faults.shortSend = 0.2
       network.faults.shortReceive = 0.3
       network.faults.stall = 0.02
       network.faults.stallTime = .milliseconds(Int64(draw(1...200)))
     }
-    let sizes = [2_048, 4_096, 16_384, 65_536, 262_144, 1 << 20]
-    network.sendBufferBytes = pick(mood == .pressure ? Array(sizes[..<4]) : sizes)
-    network.receiveBufferBytes = pick(mood == .pressure ? Array(sizes[..<4]) : sizes)
+    let sizes =
+      switch mood {
+      case .pressure: [2_048, 4_096, 16_384, 65_536]
+      case .sustained: [1 << 20]
+      default: [2_048, 4_096, 16_384, 65_536, 262_144, 1 << 20]
+      }
+    network.sendBufferBytes = pick(sizes)
+    network.receiveBufferBytes = pick(sizes)
     return network
   }
 
   private mutating func tunnelPath() -> SimulatedPath {
-    var path = path([10, 300, 5_000, 40_000, 150_000])
-    if chance(40) { path.bytesPerSecond = pick([100_000, 1_000_000, 10_000_000, 100_000_000]) }
+    var path = path([10, 300, 5_000, 40_000, mood == .sustained ? 40_000 : 150_000])
+    if mood == .sustained {
+      path.bytesPerSecond = pick([4_000_000, 6_000_000, 10_000_000])
+    } else if chance(40) {
+      path.bytesPerSecond = pick([100_000, 1_000_000, 10_000_000, 100_000_000])
+    }
     return path
   }
 
@@ -102,6 +117,7 @@ struct ScenarioGenerator {
 
   private mutating func pools() -> ScenarioPools {
     var pools = ScenarioPools()
+    if mood == .sustained { return pools }
     switch draw(0...9) {
     case 0: pools.size = .one
     case 1...3: pools.size = .tiny
@@ -122,13 +138,27 @@ struct ScenarioGenerator {
   private mutating func clients(over spread: Interval, edges: Int) -> [ScenarioClient] {
     let count =
       switch mood {
-      case .mixed: draw(1...pick([6, 20, 40]))
+      case .mixed: draw(1...pick([6, 20, 40, 80]))
       case .crowd: draw(60...250)
       case .bulk: draw(1...6)
       case .pressure: draw(5...30)
+      case .sustained: draw(3...30)
       }
-    return (0..<count).map { _ in client(over: spread, edges: edges) }
-      .sorted { $0.at < $1.at }
+    var clients = (0..<count).map { _ in client(over: spread, edges: edges) }
+    if mood == .sustained { clients += (0..<draw(1...2)).map { _ in elephant(edges: edges) } }
+    return clients.sorted { $0.at < $1.at }
+  }
+
+  /// Some ten seconds' worth of its tunnel in one direction.
+  private mutating func elephant(edges: Int) -> ScenarioClient {
+    var client = ScenarioClient(
+      at: .zero, edge: draw(0...edges - 1), port: .open, plan: PeerPlan(), target: PeerPlan())
+    if chance(50) {
+      client.plan.sends = draw(30...60) << 20
+    } else {
+      client.target.sends = draw(30...60) << 20
+    }
+    return client
   }
 
   private mutating func client(over spread: Interval, edges: Int) -> ScenarioClient {
@@ -187,7 +217,7 @@ struct ScenarioGenerator {
   private mutating func size(_ plan: PeerPlan) -> Int {
     var most =
       switch mood {
-      case .mixed: pick([1, 100, 5_000, 50_000, 300_000, 1_500_000])
+      case .mixed, .sustained: pick([1, 100, 5_000, 50_000, 300_000, 1_500_000])
       case .crowd: pick([1, 100, 5_000, 50_000])
       case .bulk: pick([1_500_000, 8_000_000])
       case .pressure: pick([100, 50_000, 300_000, 1_500_000])
@@ -224,7 +254,7 @@ struct ScenarioGenerator {
 
   private mutating func acts(over spread: Interval, _ scenario: Scenario) -> [ScenarioAct] {
     let span = max(spread, .milliseconds(200)) + .milliseconds(Int64(draw(0...2_000)))
-    return (0..<draw(1...5)).map { _ in
+    return (0..<draw(1...pick([2, 5, 9]))).map { _ in
       ScenarioAct(at: time(within: span), kind: kind(scenario))
     }
     .sorted { $0.at < $1.at }

@@ -38,6 +38,7 @@ final class Simulation {
   private(set) var edges: [[EngineUnderTest]] = []
   /// What ports an edge was assigned later, and when, by edge.
   private(set) var portChanges: [[(at: Instant, ports: [Port])]]
+  private(set) var resets: [(at: Instant, edge: Int)] = []
   private(set) var drains: [(at: Instant, place: ScenarioAct.Engine, engine: EngineUnderTest)] = []
 
   private let edgeHosts: [SimulatedHost]
@@ -70,6 +71,7 @@ final class Simulation {
     ports = Array(repeating: ScenarioPort.assignedAtFirst, count: count)
     portChanges = Array(repeating: [], count: count)
     blackHoles = Array(repeating: 0, count: count)
+    world.hubOffer = scenario.offer
     world.shapes = scenario.pools.shapes(edges: count)
     world.kernel.sendBufferBytes = scenario.network.sendBufferBytes
     world.kernel.receiveBufferBytes = scenario.network.receiveBufferBytes
@@ -195,6 +197,7 @@ final class Simulation {
   }
 
   private func startEdge(_ edge: Int) throws {
+    world.edgeExtensions = scenario.known[edge]
     edges[edge].append(try world.startEdge(id: Self.edgeID(edge), on: edgeHosts[edge]))
   }
 
@@ -229,6 +232,7 @@ final class Simulation {
   private func take(_ act: ScenarioAct.Kind) throws {
     switch act {
     case .reset(let edge):
+      resets.append((world.now, edge))
       world.kernel.resetConnections(between: edgeHosts[edge], world.hubHost)
     case .blackHole(let edge, let span):
       blackHoles[edge] += 1

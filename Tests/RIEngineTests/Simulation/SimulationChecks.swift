@@ -155,12 +155,18 @@ extension Simulation {
 
   // MARK: What happened to tunnels
 
-  /// When an edge lost its tunnel, or itself.
+  /// When an edge lost its tunnel, or itself. One that drains does not say so: it dials no more.
   private func edgeCuts(_ edge: Int) -> [Instant] {
-    edges[edge].flatMap { engine in
-      engine.events.compactMap { if case .tunnelDown = $0.event { $0.time } else { nil } }
-        + [engine.endedAt].compactMap { $0 }
+    let told = edges[edge].flatMap { engine in
+      engine.events.compactMap { entry -> Instant? in
+        switch entry.event {
+        case .tunnelDown, .tunnelDrained: entry.time
+        default: nil
+        }
+      } + [engine.endedAt].compactMap { $0 }
     }
+    guard drains.contains(where: { $0.place == .edge(edge) }) else { return told }
+    return told + hubCuts(edge) + resets.filter { $0.edge == edge }.map(\.at)
   }
 
   /// When the hub lost an edge, or itself.
