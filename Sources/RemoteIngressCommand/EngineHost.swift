@@ -30,7 +30,7 @@ enum EngineHost {
     DispatchQueue(label: "engine.end").async {
       engine.waitUntilStopped()
       logger.info("stopped")
-      exit(0)
+      endProcess()
     }
     var isDraining = false
     while true {
@@ -39,7 +39,7 @@ enum EngineHost {
       case SIGUSR1: logStatus(engine, logger)
       case _ where isDraining:
         engine.cleanUp()
-        exit(0)
+        endProcess()
       default:
         isDraining = true
         logger.info("draining: no new streams, live ones have \(drainSeconds) s")
@@ -83,6 +83,10 @@ enum EngineHost {
       logger.info("status \(line)")
     }
   }
+
+  /// Ends the process with exit code 0 and nothing else: exit(3) would have OpenSSL take down what a
+  /// shard's thread still uses while it ends, or does not end. Nothing waits to be written.
+  private static func endProcess() -> Never { _exit(0) }
 
   // MARK: Signals
 
