@@ -115,6 +115,10 @@ let package = Package(
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    // The public library with real engines; `remoteingress` is there to be run, not to be imported.
+    .testTarget(
+      name: "LibraryTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.

@@ -55,7 +55,7 @@ struct Daemon<Role: DaemonRole> {
 
   /// Secrets are in memory: no core dump of it, and no look at it by other processes of the user.
   private static func protectMemory() {
-    if environmentVariables()["REMOTEINGRESS_CORE_DUMPS"] != "1" { ri_set_dumpable(0) }
+    if environmentVariables()[coreDumpsVariable] != "1" { ri_set_dumpable(0) }
   }
 
   private mutating func run() async throws {
