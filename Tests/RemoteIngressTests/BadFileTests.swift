@@ -80,7 +80,8 @@ import Testing
   private func wait(for line: String, in log: String) throws {
     let deadline = ContinuousClock.now + .seconds(20)
     while try !text(log).contains(line) {
-      try #require(ContinuousClock.now < deadline, "no '\(line)' in \(try text(log))")
+      let said = try text(log)
+      try #require(ContinuousClock.now < deadline, "no '\(line)' in \(said)")
       usleep(2_000)
     }
   }

@@ -138,8 +138,8 @@ struct Daemon<Role: DaemonRole> {
 
   // MARK: Configuration
 
-  /// A bad file is refused whole and changes nothing. What was said already is not said again unless
-  /// somebody asked.
+  /// A bad file is refused whole and changes nothing. What was said already is not said again
+  /// unless somebody asked.
   private mutating func reload(isAsked: Bool) async {
     guard isReady, !isDraining else { return }
     notifier.sendReloading()
