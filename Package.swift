@@ -123,6 +123,8 @@ let package = Package(
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
+    // Checks what Profiles/deploy ships, with the tools of those who use it.
+    .testTarget(name: "DeploymentTests", exclude: ["tools"]),
   ],
   swiftLanguageModes: [.v6]
 )
