@@ -64,7 +64,8 @@ let package = Package(
     .executableTarget(
       name: "remoteingress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine", "CLinuxProcess",
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine", "RIRing", "RIFirewall",
+        "CLinuxProcess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
