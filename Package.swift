@@ -19,6 +19,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -59,6 +60,17 @@ let package = Package(
       name: "RemoteIngress",
       dependencies: [
         "RIBase", "RIWire", "RIControl", .product(name: "Yams", package: "Yams"),
+      ]),
+    .target(
+      name: "RIAdmin",
+      dependencies: [
+        "RIBase", "RIControl", "RemoteIngress",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      resources: [
+        .embedInCode("Page/page.html"), .embedInCode("Page/page.css"),
+        .embedInCode("Page/page.js"),
       ]),
     .executableTarget(
       name: "remoteingress",

@@ -45,6 +45,9 @@ public struct FirewallStatus: Codable, Equatable, Sendable {
   /// Since the start.
   public var applies: UInt64 = 0
   public var failures: UInt64 = 0
+  /// Failures by state: what the hub asked for broke a rule, or could not be had here.
+  public var refusals: UInt64 = 0
+  public var unavailables: UInt64 = 0
 
   public init() {}
 }

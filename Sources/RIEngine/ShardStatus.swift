@@ -116,6 +116,10 @@ public struct ShardStatus: Codable, Equatable, Sendable {
   public var udpSessions: Int
   public var queuedBytes: Int
   public var memory: MemoryStatus
+  public var metrics: ShardMetrics
+  public var pools: [PoolUse]
+  public var windows: WindowUse
+  public var queues: QueueDepths
   public var stashBuffersInUse: Int
   public var sliceNodesInUse: Int
   /// Under which address the Internet sees an edge, once it knows.
@@ -162,6 +166,7 @@ extension Shard {
       memory: MemoryStatus(
         budgetBytes: budget.bytes, heldBytes: heldBytes, grownBytes: budget.grownBytes,
         pressure: budget.pressure),
+      metrics: metricsNow, pools: poolUses, windows: windowUse, queues: queueDepths,
       stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse,
       publicIp: publicIP.map { "\($0)" })
   }

@@ -1,0 +1,3 @@
+// skeleton
+import Hummingbird
+func skeleton() -> [UInt8] { PackageResources.page_html }
