@@ -81,6 +81,8 @@ public enum EngineEvent: Sendable {
   case listening(TransportProtocol, address: SocketAddress)
   case listenFailed(TransportProtocol, address: SocketAddress, error: RingError)
   case listenerClosed(TransportProtocol, port: Port)
+  /// What the hub has an edge listen on, the first time in a tunnel or as a change.
+  case portsSet([Port], udp: [Port], isFirst: Bool)
   /// The firewall is what the hub asks for now, or is not, with the reason.
   case firewallUpdated(FirewallStatus)
   /// The address under which the Internet sees this edge is known, or has changed.

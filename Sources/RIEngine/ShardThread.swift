@@ -3,6 +3,7 @@
 import Dispatch
 import Glibc
 import RIBase
+import RIControl
 import RIRing
 import Synchronization
 

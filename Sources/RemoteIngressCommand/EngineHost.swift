@@ -141,6 +141,7 @@ extension EngineEvent {
       logger.warning("cannot listen on \(transport.rawValue) \(address): \(error)")
     case .listenerClosed(let transport, let port):
       logger.info("closed \(transport.rawValue) \(port)")
+    case .portsSet: break
     case .firewallUpdated(let status): status.log(to: logger)
     case .publicAddressDiscovered(let address): logger.info("public address \(address)")
     case .streamSustained(let edgeID, let stream, let bytes):
