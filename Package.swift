@@ -19,7 +19,10 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -64,8 +67,12 @@ let package = Package(
     .target(
       name: "RIAdmin",
       dependencies: [
-        "RIBase", "RIControl", "RemoteIngress",
-        .product(name: "Hummingbird", package: "hummingbird"),
+        "RIBase", "RIWire", "RIControl", "RemoteIngress",
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
         .product(name: "Logging", package: "swift-log"),
       ],
       resources: [
@@ -124,6 +131,12 @@ let package = Package(
       name: "RemoteIngressTests",
       dependencies: [
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(
+      name: "RIAdminTests",
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),

@@ -60,7 +60,7 @@ public struct DatagramDrops: Codable, Equatable, Sendable {
 }
 
 /// What carries a tunnel.
-public enum TunnelTransport: String, Codable, Sendable { case tcpTls }
+public enum TunnelTransport: String, CaseIterable, Codable, Sendable { case tcpTls }
 
 /// A tunnel that is up. Times are in seconds, sizes in bytes.
 public struct LinkStatus: Codable, Equatable, Sendable {

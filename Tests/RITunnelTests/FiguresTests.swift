@@ -12,11 +12,12 @@ import Testing
     let bulk = hub.opened(1)
     let other = hub.opened(2)
     hub.now = hub.now + .seconds(11)
+    var sent: [WireFrame] = []
     for _ in 0..<140 {
       _ = hub.receive(WireFrame(.data, 1, Array(repeating: 0, count: 200_000)))
       hub.tunnel.consumed(200_000, on: bulk, now: hub.now)
+      sent += hub.frames()
     }
-    var sent = hub.frames()
     let before = hub.tunnel.totals
     #expect(before.dataFramesReceived == 140 && before.dataBytesReceived == 28_000_000)
     // The frame that makes a stream sustained counts as such, and all behind it.
