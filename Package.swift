@@ -37,6 +37,7 @@ let package = Package(
       name: "CLibNFTables", path: "Sources/System/nftables", pkgConfig: "libnftables",
       providers: [.apt(["libnftables-dev"])]),
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
+    .target(name: "CLinuxProcess"),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
     .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
     .target(
@@ -62,7 +63,7 @@ let package = Package(
     .target(
       name: "RemoteIngress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", .product(name: "Yams", package: "Yams"),
+        "RIBase", "RIWire", "RIControl", "CLinuxProcess", .product(name: "Yams", package: "Yams"),
       ]),
     .target(
       name: "RIAdmin",
@@ -82,7 +83,7 @@ let package = Package(
     .executableTarget(
       name: "remoteingress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine",
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine", "CLinuxProcess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],

@@ -6,7 +6,7 @@ import RemoteIngress
 
 /// What a request is for.
 enum AdminResource: Equatable {
-  /// The page's own files, and whether the process lives and is ready: nothing that tells of anyone.
+  /// The page's own files, and whether the process lives and is ready: nothing about anyone.
   case open
   case reading
   case changing

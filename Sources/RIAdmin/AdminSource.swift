@@ -51,11 +51,12 @@ public struct AdminEvent: Sendable {
 
 /// Events since it was made, for one listener.
 public struct AdminSubscription: Sendable {
-  /// Calls `body` with each event, until it returns false, the task is cancelled or the source ends.
-  public let forEach: @Sendable (_ body: @Sendable (AdminEvent) -> Bool) async -> Void
+  /// Calls `body` with each event until it returns false, the task is cancelled or the source ends.
+  public let forEach: @Sendable (_ body: Body) async -> Void
 
-  public init(_ forEach: @escaping @Sendable (_ body: @Sendable (AdminEvent) -> Bool) async -> Void)
-  {
+  public typealias Body = @Sendable (AdminEvent) -> Bool
+
+  public init(_ forEach: @escaping @Sendable (_ body: Body) async -> Void) {
     self.forEach = forEach
   }
 
