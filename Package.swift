@@ -83,7 +83,7 @@ let package = Package(
     .executableTarget(
       name: "remoteingress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine", "CLinuxProcess",
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin", "RIEngine", "CLinuxProcess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -136,10 +136,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "RIAdminTests",
-      dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin",
-        .product(name: "Logging", package: "swift-log"),
-      ]),
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.

@@ -31,17 +31,14 @@ public final class AdminServer: Sendable {
   private let source: any AdminSource
   private let settings: AdminSettings
   private let limits: AdminLimits
-  private let logger: Logger
   private let running = Mutex<Running?>(nil)
 
   /// Nothing happens before `start`.
   public init(
-    _ source: any AdminSource, _ settings: AdminSettings, logger: Logger,
-    limits: AdminLimits = AdminLimits()
+    _ source: any AdminSource, _ settings: AdminSettings, limits: AdminLimits = AdminLimits()
   ) {
     self.source = source
     self.settings = settings
-    self.logger = logger
     self.limits = limits
   }
 
@@ -56,7 +53,7 @@ public final class AdminServer: Sendable {
     let server = server(on: threads) { channel in
       outcome.yield(.success(Port(channel.localAddress?.port ?? 0)))
     }
-    let address = "\(settings.host):\(settings.port)"
+    let address = settings.address
     let task = Task {
       do {
         try await server.run()
@@ -99,8 +96,8 @@ public final class AdminServer: Sendable {
     on threads: MultiThreadedEventLoopGroup,
     whenListening: @escaping @Sendable (any Channel) -> Void
   ) -> HTTPServer {
-    var logger = logger
-    logger.logLevel = max(logger.logLevel, .warning)
+    // What clients do wrong is told to them, and not to the log.
+    let logger = Logger(label: "admin") { _ in SwiftLogNoOpLogHandler() }
     let responder = AdminResponder(
       source, AdminAccess(token: settings.token, isLoopback: settings.isLoopback), limits)
     let decoder = HTTP1Channel.Configuration.DecoderConfiguration(

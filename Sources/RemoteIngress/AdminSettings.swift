@@ -21,6 +21,9 @@ public struct AdminSettings: Equatable, Sendable {
     self.isDefault = isDefault
   }
 
+  /// `host:port`
+  public var address: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
   /// Whether only this machine can reach it.
   public var isLoopback: Bool { RemoteIngress.isLoopback(host) }
 }

@@ -1,6 +1,5 @@
 // Who may ask what: tokens, Host headers, addresses.
 
-import Logging
 import RIBase
 import RIWire
 import RemoteIngress
@@ -102,7 +101,7 @@ struct AccessTests {
 
   @Test func beyondLoopbackThereIsNoStartWithoutAToken() async throws {
     let settings = AdminSettings(host: "0.0.0.0", port: 0)
-    let server = AdminServer(FakeSource(.hub), settings, logger: Logger(label: "test"))
+    let server = AdminServer(FakeSource(.hub), settings)
     await #expect(throws: AdminServerError.self) { try await server.start() }
     try await withServer(FakeSource(.hub), token: adminToken, host: "0.0.0.0") {
       port async throws in
@@ -114,7 +113,7 @@ struct AccessTests {
   @Test func aPortThatIsTakenIsSaidSo() async throws {
     try await withServer(FakeSource(.hub)) { port async throws in
       let settings = AdminSettings(host: "127.0.0.1", port: Port(port))
-      let second = AdminServer(FakeSource(.hub), settings, logger: Logger(label: "test"))
+      let second = AdminServer(FakeSource(.hub), settings)
       do {
         try await second.start()
         Issue.record("two servers on one port")

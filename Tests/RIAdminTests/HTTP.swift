@@ -3,7 +3,6 @@
 
 import Foundation
 import Glibc
-import Logging
 import RIAdmin
 import RIBase
 import RemoteIngress
@@ -16,7 +15,7 @@ func withServer(
   limits: AdminLimits = AdminLimits(), _ body: (Int) async throws -> Void
 ) async throws {
   let settings = AdminSettings(host: host, port: 0, token: try token.map { try Secret($0) })
-  let server = AdminServer(source, settings, logger: Logger(label: "test"), limits: limits)
+  let server = AdminServer(source, settings, limits: limits)
   let port = try await server.start()
   do {
     try await body(Int(port))

@@ -9,8 +9,8 @@ struct LimitTests {
     try await withServer(FakeSource(.hub)) { port async throws in
       let long = try RawClient(port)
       try await long.send(
-        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: \(String(repeating: "x", count: 20_000))\r\n"
-      )
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: "
+          + String(repeating: "x", count: 20_000) + "\r\n")
       #expect(try await long.readToEnd().hasPrefix("HTTP/1.1 400 "))
       let many = try RawClient(port)
       try await many.send(
