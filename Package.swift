@@ -83,7 +83,8 @@ let package = Package(
     .executableTarget(
       name: "remoteingress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin", "RIEngine", "CLinuxProcess",
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin", "RIEngine", "RIRing",
+        "RIFirewall", "CLinuxProcess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -137,6 +138,10 @@ let package = Package(
     .testTarget(
       name: "RIAdminTests",
       dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin"]),
+    // The public library with real engines; `remoteingress` is there to be run, not to be imported.
+    .testTarget(
+      name: "LibraryTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.

@@ -40,20 +40,34 @@ private func ownDirectory() -> String? {
   return String(decoding: bytes[..<slash], as: UTF8.self)
 }
 
+/// 1: the processes may leave core dumps and reports of crashes, with the secrets in them.
+package let coreDumpsVariable = "REMOTEINGRESS_CORE_DUMPS"
+
 /// Variables that the engine itself reads.
 let engineVariables = [
   "REMOTEINGRESS_RING", "REMOTEINGRESS_EXTENSIONS", "REMOTEINGRESS_TLS_RECORDS",
-  "REMOTEINGRESS_CORE_DUMPS",
+  coreDumpsVariable,
 ]
 
-/// The environment without the configuration that may be in it, with its secrets.
-func engineEnvironment(_ environment: [String: String]) -> [String: String] {
-  environment.filter { name, _ in
+/// The environment without the configuration that may be in it, with its secrets, and without what
+/// is meant for the supervisor alone.
+func engineEnvironment(_ all: [String: String]) -> [String: String] {
+  var environment = all.filter { name, _ in
     engineVariables.contains(name)
       || !name.hasPrefix(FlatKey.variablePrefix) && name != "NOTIFY_SOCKET"
         && name != "WATCHDOG_USEC"
   }
+  // The runtime's report of a crash shows what lies in memory: keys and secrets among it.
+  if environment[coreDumpsVariable] != "1" { environment["SWIFT_BACKTRACE"] = "enable=no" }
+  return environment
 }
 
 /// The variables of this process.
 package func environmentVariables() -> [String: String] { ProcessInfo.processInfo.environment }
+
+/// The time of day.
+package func secondsSince1970() -> Double {
+  var now = timespec()
+  clock_gettime(CLOCK_REALTIME, &now)
+  return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+}

@@ -25,8 +25,8 @@ enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
   }
 }
 
-/// A running engine. For one thread, which must live as long as the engine is to: the kernel ends an
-/// engine with the thread that started it (PR_SET_PDEATHSIG).
+/// A running engine. For one thread, which must live as long as the engine is to: the kernel ends
+/// an engine with the thread that started it (PR_SET_PDEATHSIG).
 final class EngineProcess {
   let pid: pid_t
   /// Our end of its standard streams; never blocks.
@@ -35,7 +35,7 @@ final class EngineProcess {
   private var unsent: [UInt8] = []
   private var chunk = [UInt8](repeating: 0, count: Limits.engineReadBytes)
 
-  /// Starts `executable engine` with nothing open but its three standard streams; the third is ours.
+  /// Starts `executable engine` with nothing open but its standard streams; the third is ours.
   init(executable: String, environment: [String: String]) throws(RemoteIngressError) {
     var ends: [Int32] = [-1, -1]
     let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)

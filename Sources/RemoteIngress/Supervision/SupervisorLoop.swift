@@ -155,12 +155,7 @@ final class SupervisorLoop {
       snapshot.update { $0.pid = Int(engine.pid) }
       engine.send(.start(start))
     } catch {
-      if let started {
-        self.started = nil
-        snapshot.update { $0 = EngineProcessStatus() }
-        phase = .over
-        return started(.failure(error))
-      }
+      if started != nil { return end(.stopped, error) }
       recover(from: "\(error)")
     }
   }
@@ -285,15 +280,9 @@ final class SupervisorLoop {
     updateReplies = [:]
     if case .stopping = phase {
       if end != .code(0), started == nil { reports.log(LogRecord(.warning, "the engine: \(why)")) }
-      started?(.failure(.engine(why)))
-      started = nil
-      return self.end(.stopped)
+      return self.end(.stopped, .engine(why))
     }
-    if let started {
-      self.started = nil
-      started(.failure(.engine(why)))
-      return self.end(.stopped)
-    }
+    if started != nil { return self.end(.stopped, .engine(why)) }
     if let lived, lived >= policy.stableAfter { attempts = 0 }
     diedAt = diedAt ?? Clock.now
     recover(from: why)
@@ -316,13 +305,17 @@ final class SupervisorLoop {
     phase = .waiting(until: Clock.now + delay)
   }
 
-  private func end(_ state: EngineProcessStatus.State) {
+  /// It is over. `failure` is for who waits for the first start.
+  private func end(_ state: EngineProcessStatus.State, _ failure: RemoteIngressError? = nil) {
     phase = .over
     snapshot.update { status in
       status.state = state
       status.pid = nil
       status.startedAt = nil
     }
+    guard let failure, let started else { return }
+    self.started = nil
+    started(.failure(failure))
   }
 }
 
@@ -349,10 +342,4 @@ private struct Watchdog {
     if asked - answeredByShards >= policy.shardPingsMax { return "a shard of it did not answer" }
     return nil
   }
-}
-
-private func secondsSince1970() -> Double {
-  var now = timespec()
-  clock_gettime(CLOCK_REALTIME, &now)
-  return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
 }

@@ -32,6 +32,7 @@ struct Daemon<Role: DaemonRole> {
   private let events: AsyncStream<DaemonEvent>
   private var configuration: LoadedConfiguration<Role.Configuration>
   private var admin: AdminServer?
+  private var lastRefusal: String?
   private var isReady = false
   private var isDraining = false
 
@@ -57,7 +58,7 @@ struct Daemon<Role: DaemonRole> {
 
   /// Secrets are in memory: no core dump of it, and no look at it by other processes of the user.
   private static func protectMemory() {
-    if environmentVariables()["REMOTEINGRESS_CORE_DUMPS"] != "1" { ri_set_dumpable(0) }
+    if environmentVariables()[coreDumpsVariable] != "1" { ri_set_dumpable(0) }
   }
 
   private mutating func run() async throws {
@@ -90,8 +91,8 @@ struct Daemon<Role: DaemonRole> {
       guard error == nil else { return false }
       try await ready()
     case .signal(SIGUSR1): await logStatus()
-    case .signal(SIGHUP): await reload("SIGHUP")
-    case .fileChanged: await reload("the file has changed")
+    case .signal(SIGHUP): await reload(isAsked: true)
+    case .fileChanged: await reload(isAsked: false)
     case .signal: stop()
     case .gaveUp(let reason): throw CommandFailure(reason: "the engine is given up: \(reason)")
     case .stopped: return false
@@ -150,8 +151,9 @@ struct Daemon<Role: DaemonRole> {
 
   // MARK: Configuration
 
-  /// A bad file is refused whole and changes nothing.
-  private mutating func reload(_ why: String) async {
+  /// A bad file is refused whole and changes nothing. What was said already is not said again
+  /// unless somebody asked.
+  private mutating func reload(isAsked: Bool) async {
     guard isReady, !isDraining else { return }
     notifier.sendReloading()
     defer { notifier.send("READY=1") }
@@ -165,13 +167,16 @@ struct Daemon<Role: DaemonRole> {
       }
       // What needs a restart stays as it was until then, so it is named again each time.
       configuration = changes.merged
+      lastRefusal = nil
+      guard isAsked || changes.areAny else { return }
       log.write(.info, "reloaded: \(changes.summary)")
       if !changes.needRestart.isEmpty {
         log.write(
           .warning, "needs a restart to change: \(changes.needRestart.joined(separator: ", "))")
       }
     } catch {
-      log.write(.error, "not reloaded (\(why)): \(error)")
+      if isAsked || lastRefusal != "\(error)" { log.write(.error, "not reloaded: \(error)") }
+      lastRefusal = "\(error)"
     }
   }
 }

@@ -1,5 +1,5 @@
-// What systemd wants to hear (sd_notify(3)): a datagram to the socket that it names. Without one all
-// of this does nothing.
+// What systemd wants to hear (sd_notify(3)): a datagram to the socket that it names. Without one
+// all of this does nothing.
 
 import Glibc
 import RemoteIngress

@@ -7,8 +7,8 @@ import Glibc
 struct SignalThread {
   private let signals: sigset_t
 
-  /// Blocks them in this thread and in all that are started later: to be called on the first thread,
-  /// before there is another.
+  /// Blocks them in this thread and in all that are started later: to be called on the first
+  /// thread, before there is another.
   static func block(_ numbers: [Int32] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1]) -> SignalThread {
     var signals = sigset_t()
     sigemptyset(&signals)

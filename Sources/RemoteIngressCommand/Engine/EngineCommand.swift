@@ -28,7 +28,7 @@ struct EngineCommand: ParsableCommand {
   private func prepareProcess() {
     ri_die_with_parent(SIGKILL)
     _ = ri_name_process("ri-engine")
-    if ProcessInfo.processInfo.environment["REMOTEINGRESS_CORE_DUMPS"] != "1" { ri_set_dumpable(0) }
+    if environmentVariables()[coreDumpsVariable] != "1" { ri_set_dumpable(0) }
     for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE] {
       signal(number, SIG_IGN)
     }
