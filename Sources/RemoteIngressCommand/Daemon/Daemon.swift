@@ -4,6 +4,7 @@
 import CLinuxProcess
 import Glibc
 import Logging
+import RIAdmin
 import RIControl
 import RemoteIngress
 
@@ -30,6 +31,7 @@ struct Daemon<Role: DaemonRole> {
   private let inbox: AsyncStream<DaemonEvent>.Continuation
   private let events: AsyncStream<DaemonEvent>
   private var configuration: LoadedConfiguration<Role.Configuration>
+  private var admin: AdminServer?
   private var lastRefusal: String?
   private var isReady = false
   private var isDraining = false
@@ -112,8 +114,19 @@ struct Daemon<Role: DaemonRole> {
     notifier.startStatus { [role] in await role.summary() }
   }
 
-  /// The one place where the admin interface is started, over `role`'s hub or edge.
-  private func startAdmin() async throws {}
+  /// An address that nobody asked for may be another's: then there is no admin HTTP.
+  private mutating func startAdmin() async throws {
+    guard let settings = try configuration.configuration.adminSettings() else { return }
+    let server = AdminServer(role.adminSource, settings)
+    do throws(AdminServerError) {
+      try await server.start()
+      admin = server
+      log.write(.info, "admin HTTP on \(settings.address)")
+    } catch {
+      guard settings.isDefault else { throw CommandFailure(reason: "admin HTTP: \(error)") }
+      log.write(.warning, "no admin HTTP: \(error)")
+    }
+  }
 
   private mutating func stop() {
     let (role, inbox) = (role, inbox)
