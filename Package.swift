@@ -33,6 +33,7 @@ let package = Package(
       name: "CLibNFTables", path: "Sources/System/nftables", pkgConfig: "libnftables",
       providers: [.apt(["libnftables-dev"])]),
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
+    .target(name: "CLinuxProcess"),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
     .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
     .target(
@@ -58,12 +59,12 @@ let package = Package(
     .target(
       name: "RemoteIngress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", .product(name: "Yams", package: "Yams"),
+        "RIBase", "RIWire", "RIControl", "CLinuxProcess", .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "remoteingress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine",
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine", "CLinuxProcess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -114,6 +115,10 @@ let package = Package(
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    // The public library with real engines; `remoteingress` is there to be run, not to be imported.
+    .testTarget(
+      name: "LibraryTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.

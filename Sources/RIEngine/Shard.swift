@@ -68,6 +68,9 @@ public final class Shard {
   var whenNotListening: (() -> Void)?
   var throttles: MessageThrottles
 
+  /// Streams that are reported one by one (hub); nil: none is.
+  var watched: WatchedStreams?
+
   /// Commands taken out of the mailbox.
   var commands: [ShardCommand] = []
 

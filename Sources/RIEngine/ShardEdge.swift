@@ -30,7 +30,10 @@ final class EdgeState {
   var ports: [Port] = []
   var portsUDP: [Port] = []
   var listeners: [ListenerKey: SlotID] = [:]
-  var failed: Set<ListenerKey> = []
+  /// Where binding failed, and why.
+  var failed: [ListenerKey: RingError] = [:]
+  /// The ports of the next CONFIG are the first of a new tunnel.
+  var isAssigning = false
 
   let bindAddresses: [IPAddress]
   var desk: FirewallDesk
@@ -202,6 +205,7 @@ extension Shard {
     case .accepted(let message):
       edge.attempts = []
       edge.tunnel = id
+      edge.isAssigning = true
       linkReady(link, id, side: .edge)
       answerOffer(message, edge, link)
       report(.tunnelUp(hub: link.peer, cipher: link.tls.cipherName))
@@ -286,8 +290,13 @@ extension Shard {
     guard case .running = phase else { return }
     change(.tcp, listenerChanges(from: edge.ports, to: message.listenPorts), edge)
     change(.udp, listenerChanges(from: edge.portsUDP, to: message.listenPortsUdp), edge)
+    let areNews = edge.ports != message.listenPorts || edge.portsUDP != message.listenPortsUdp
     edge.ports = message.listenPorts
     edge.portsUDP = message.listenPortsUdp
+    if edge.isAssigning || areNews {
+      report(.portsSet(edge.ports, udp: edge.portsUDP, isFirst: edge.isAssigning))
+    }
+    edge.isAssigning = false
   }
 
   private func change(
@@ -296,7 +305,7 @@ extension Shard {
     for port in changes.close {
       for ip in edge.bindAddresses {
         let key = ListenerKey(transport, SocketAddress(ip, port))
-        edge.failed.remove(key)
+        edge.failed[key] = nil
         if let id = edge.listeners.removeValue(forKey: key) { closeListener(id) }
       }
       report(.listenerClosed(transport, port: port))
@@ -315,18 +324,18 @@ extension Shard {
         case .tcp: try openListener(on: key.address, purpose: .clients, reusePort: false)
         case .udp: try openDatagramListener(on: key.address)
         }
-      edge.failed.remove(key)
+      edge.failed[key] = nil
       report(.listening(key.transport, address: key.address))
     } catch {
       if isWithoutFamily(key.address, error) { return }
-      if edge.failed.insert(key).inserted {
+      if edge.failed.updateValue(error, forKey: key) == nil {
         report(.listenFailed(key.transport, address: key.address, error: error))
       }
     }
   }
 
   func retryListeners(_ edge: EdgeState) {
-    for key in edge.failed { openClientListener(key, edge) }
+    for key in edge.failed.keys { openClientListener(key, edge) }
   }
 
   // MARK: Clients come

@@ -259,6 +259,7 @@ extension Shard {
     }
     counters.connectionsOpened += 1
     tunnel.accept(stream, owner: owner)
+    if watched != nil { watchOpened(owner, admission.header, edge) }
     connections[owner].timer = schedule(
       .targetConnect, owner, at: now + Limits.targetConnectTimeout)
     connectTarget(owner, admission.target, hub)

@@ -4,7 +4,7 @@ import RIBase
 import RIControl
 
 /// From which level on messages are logged.
-public enum LogLevel: String, CaseIterable, Sendable {
+public enum LogLevel: String, Codable, CaseIterable, Sendable {
   case trace, debug, info, notice, warning, error, critical
 }
 

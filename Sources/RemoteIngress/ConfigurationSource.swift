@@ -83,7 +83,7 @@ public struct ConfigurationSource: Sendable {
   }
 
   /// Variables of the engine that are no keys of the configuration.
-  private static let otherVariables = ["REMOTEINGRESS_RING", "REMOTEINGRESS_EXTENSIONS"]
+  private static let otherVariables = engineVariables + [EngineExecutable.variable]
 
   private func flagLayer(_ keys: [FlatKey]) throws(ConfigurationError) -> SourceNode {
     var layer = SourceNode(origin: .unwritten)

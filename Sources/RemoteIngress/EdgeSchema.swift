@@ -39,10 +39,11 @@ extension EdgeConfiguration: ReadableConfiguration {
     let singleKeys = ["hubHost", "hubPort", "edgeId", "secret", "secretFile"]
     return [
       Field(
-        "token", .connectionToken, excludes: ["tokenFile"] + singleKeys,
+        "token", .connectionToken, shownBy: \.token, excludes: ["tokenFile"] + singleKeys,
         help: "all about the hub in one text; better a file", store: store),
       Field(
-        "tokenFile", .file, excludes: singleKeys, help: "file that holds the token", store: store),
+        "tokenFile", .file, shownBy: \.token, excludes: singleKeys,
+        help: "file that holds the token", store: store),
     ]
   }
 }

@@ -70,10 +70,14 @@ extension ValueKind where Value == AllowedEdge {
       guard let secret = draft.secret else {
         throw place.member("secret").error("is missing", at: origin)
       }
-      return AllowedEdge(
+      let edge = AllowedEdge(
         id: id, secret: secret, listenPorts: draft.listenPorts,
         listenPortsUdp: draft.listenPortsUdp, stunIntervalSecs: draft.stunIntervalSecs,
         firewallConfig: draft.firewallConfig)
+      if let fault = edge.sizeFault {
+        throw place.member("firewallConfig").error(fault, at: origin)
+      }
+      return edge
     }
   }
 }
