@@ -55,6 +55,7 @@ public final class Shard {
   @exclusivity(unchecked) var now: Instant
   @exclusivity(unchecked) var phase = ShardPhase.running
   @exclusivity(unchecked) var counters = ShardCounters()
+  @exclusivity(unchecked) var metrics = ShardMetrics()
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
@@ -202,6 +203,7 @@ public final class Shard {
     armReceives()
     leaveOutgoingTunnels()
     finishDrainIfDone()
+    noteLoop()
   }
 
   private func handle(_ completion: Completion) {

@@ -14,6 +14,8 @@ package protocol ReloadableConfiguration: CommonConfiguration {
 package struct ConfigurationChanges<Configuration: CommonConfiguration>: Sendable {
   /// For the log, in one line.
   package var summary: String
+  /// Whether anything differs from what is in force.
+  package var areAny: Bool
   /// Keys whose new value is not in force before a restart.
   package var needRestart: [String]
   /// What is in force now: the old one with what took effect at once.
@@ -33,10 +35,11 @@ extension HubConfiguration: ReloadableConfiguration {
       keys.append("tls")
     }
     let edges = AllowedEdges.difference(old.settings.allowedEdges, new.settings.allowedEdges)
+    let differences = edges + liveKeys(old, new)
     let count = new.settings.allowedEdges.count
     return ConfigurationChanges(
-      summary: (["\(count) allowed edges"] + edges + liveKeys(old, new)).joined(separator: "; "),
-      needRestart: keys, merged: merged)
+      summary: (["\(count) allowed edges"] + differences).joined(separator: "; "),
+      areAny: !(differences + keys).isEmpty, needRestart: keys, merged: merged)
   }
 
   private static func isOfTLS(_ key: String) -> Bool { key.hasPrefix("tls") }
@@ -58,7 +61,7 @@ extension EdgeConfiguration: ReloadableConfiguration {
     return ConfigurationChanges(
       summary: live.isEmpty
         ? "nothing that can change while it runs" : live.joined(separator: "; "),
-      needRestart: keys, merged: merge(old, new))
+      areAny: !(live + keys).isEmpty, needRestart: keys, merged: merge(old, new))
   }
 }
 

@@ -124,7 +124,7 @@ public struct ConfigurationSource: Sendable {
   }
 
   /// systemd's, else the system's for root, else the user's.
-  private var defaultStateDirectory: String? {
+  package var defaultStateDirectory: String? {
     if let given = environment["STATE_DIRECTORY"], let first = given.split(separator: ":").first {
       return String(first)
     }

@@ -23,7 +23,7 @@ extension EdgeConfiguration: ReadableConfiguration {
         Field("insecure", \.insecure, .bool, "do not check the hub's certificate"),
         Field(
           "stunServer", \.stunServer, .endpoint, "STUN server; default Cloudflare's"),
-      ] + commonFields(adminListen: "127.0.0.1:9181"))
+      ] + commonFields)
   }
 
   /// A token replaces what an earlier source said with single keys.

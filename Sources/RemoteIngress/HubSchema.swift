@@ -21,13 +21,13 @@ extension HubConfiguration: ReadableConfiguration {
           ])),
         Field(
           fileOnly: "allowedEdges", \.allowedEdges,
-          .list(of: .allowedEdge, unique: \.id) { "the edge \($0.id)" }),
+          .allowedEdges),
         Field(
           fileOnly: "targets", \.targets,
           .list(of: .targetRule, unique: TargetKey.init) {
             "\($0.transport.rawValue) port \($0.port)"
           }),
-      ] + commonFields(adminListen: "127.0.0.1:9180"))
+      ] + commonFields)
   }
 }
 
@@ -53,6 +53,12 @@ private struct AllowedEdgeDraft {
 
 extension ValueKind where Value == [Port] {
   fileprivate static var ports: ValueKind { .list(of: .port, unique: { $0 }) { "port \($0)" } }
+}
+
+extension ValueKind where Value == [AllowedEdge] {
+  static var allowedEdges: ValueKind {
+    .list(of: .allowedEdge, unique: \.id) { "the edge \($0.id)" }
+  }
 }
 
 extension ValueKind where Value == AllowedEdge {

@@ -13,9 +13,7 @@ extension HubConfiguration: ConfiguredByFlags {}
 extension EdgeConfiguration: ConfiguredByFlags {}
 
 /// The flags that were given, unread: what they mean is the configuration's business.
-struct KeyFlags<Configuration: ConfiguredByFlags>: ParsableArguments, CustomReflectable,
-  Sendable
-{
+struct KeyFlags<Configuration: ConfiguredByFlags>: ParsableArguments, CustomReflectable, Sendable {
   /// `--hub-port=8443`, in the order of the table.
   var given: [String] = []
 

@@ -14,7 +14,7 @@ struct RemoteIngressCommand: ParsableCommand {
     version: remoteIngressVersion,
     subcommands: [
       HubCommand.self, EdgeCommand.self, TokenCommand.self, DemoCommand.self,
-      VersionCommand.self, EngineCommand.self,
+      StatusCommand.self, DoctorCommand.self, VersionCommand.self, EngineCommand.self,
     ])
 }
 

@@ -1,4 +1,4 @@
-// updateAllowedEdges from end to end: what it changes at a connected edge, and what it leaves alone.
+// updateAllowedEdges from end to end: what it changes at a connected edge, and what it leaves be.
 
 import Foundation
 import RIControl

@@ -112,11 +112,13 @@ final class EchoServer: Sendable {
 
   private static func serve(_ socket: TestSocket) {
     var head: [UInt8] = []
-    while !head.contains(0x0A) {
+    var newline: Int?
+    while newline == nil {
       guard let part = try? socket.receive(), !part.isEmpty else { return }
       head += part
+      newline = head.firstIndex(of: 0x0A)
     }
-    var rest = Array(head[(head.firstIndex(of: 0x0A)! + 1)...])
+    var rest = newline.map { Array(head[($0 + 1)...]) } ?? []
     while true {
       if !rest.isEmpty, (try? socket.send(String(decoding: rest, as: UTF8.self))) == nil { return }
       guard let next = try? socket.receive(), !next.isEmpty else { return }

@@ -64,3 +64,10 @@ func engineEnvironment(_ all: [String: String]) -> [String: String] {
 
 /// The variables of this process.
 package func environmentVariables() -> [String: String] { ProcessInfo.processInfo.environment }
+
+/// The time of day.
+package func secondsSince1970() -> Double {
+  var now = timespec()
+  clock_gettime(CLOCK_REALTIME, &now)
+  return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+}

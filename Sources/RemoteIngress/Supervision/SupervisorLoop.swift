@@ -343,9 +343,3 @@ private struct Watchdog {
     return nil
   }
 }
-
-private func secondsSince1970() -> Double {
-  var now = timespec()
-  clock_gettime(CLOCK_REALTIME, &now)
-  return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
-}

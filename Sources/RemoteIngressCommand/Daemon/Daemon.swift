@@ -4,6 +4,7 @@
 import CLinuxProcess
 import Glibc
 import Logging
+import RIAdmin
 import RIControl
 import RemoteIngress
 
@@ -30,6 +31,8 @@ struct Daemon<Role: DaemonRole> {
   private let inbox: AsyncStream<DaemonEvent>.Continuation
   private let events: AsyncStream<DaemonEvent>
   private var configuration: LoadedConfiguration<Role.Configuration>
+  private var admin: AdminServer?
+  private var lastRefusal: String?
   private var isReady = false
   private var isDraining = false
 
@@ -88,8 +91,8 @@ struct Daemon<Role: DaemonRole> {
       guard error == nil else { return false }
       try await ready()
     case .signal(SIGUSR1): await logStatus()
-    case .signal(SIGHUP): await reload("SIGHUP")
-    case .fileChanged: await reload("the file has changed")
+    case .signal(SIGHUP): await reload(isAsked: true)
+    case .fileChanged: await reload(isAsked: false)
     case .signal: stop()
     case .gaveUp(let reason): throw CommandFailure(reason: "the engine is given up: \(reason)")
     case .stopped: return false
@@ -111,8 +114,19 @@ struct Daemon<Role: DaemonRole> {
     notifier.startStatus { [role] in await role.summary() }
   }
 
-  /// The one place where the admin interface is started, over `role`'s hub or edge.
-  private func startAdmin() async throws {}
+  /// An address that nobody asked for may be another's: then there is no admin HTTP.
+  private mutating func startAdmin() async throws {
+    guard let settings = try configuration.configuration.adminSettings() else { return }
+    let server = AdminServer(role.adminSource, settings)
+    do throws(AdminServerError) {
+      try await server.start()
+      admin = server
+      log.write(.info, "admin HTTP on \(settings.address)")
+    } catch {
+      guard settings.isDefault else { throw CommandFailure(reason: "admin HTTP: \(error)") }
+      log.write(.warning, "no admin HTTP: \(error)")
+    }
+  }
 
   private mutating func stop() {
     let (role, inbox) = (role, inbox)
@@ -137,8 +151,9 @@ struct Daemon<Role: DaemonRole> {
 
   // MARK: Configuration
 
-  /// A bad file is refused whole and changes nothing.
-  private mutating func reload(_ why: String) async {
+  /// A bad file is refused whole and changes nothing. What was said already is not said again
+  /// unless somebody asked.
+  private mutating func reload(isAsked: Bool) async {
     guard isReady, !isDraining else { return }
     notifier.sendReloading()
     defer { notifier.send("READY=1") }
@@ -152,13 +167,16 @@ struct Daemon<Role: DaemonRole> {
       }
       // What needs a restart stays as it was until then, so it is named again each time.
       configuration = changes.merged
+      lastRefusal = nil
+      guard isAsked || changes.areAny else { return }
       log.write(.info, "reloaded: \(changes.summary)")
       if !changes.needRestart.isEmpty {
         log.write(
           .warning, "needs a restart to change: \(changes.needRestart.joined(separator: ", "))")
       }
     } catch {
-      log.write(.error, "not reloaded (\(why)): \(error)")
+      if isAsked || lastRefusal != "\(error)" { log.write(.error, "not reloaded: \(error)") }
+      lastRefusal = "\(error)"
     }
   }
 }

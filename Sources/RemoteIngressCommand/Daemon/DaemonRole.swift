@@ -1,5 +1,6 @@
 // The two things that a daemon can be.
 
+import RIAdmin
 import RIControl
 import RemoteIngress
 
@@ -17,6 +18,8 @@ protocol DaemonRole: Sendable {
   func apply(_ settings: Configuration.Settings) async throws(RemoteIngressError)
   func stop(drain: Duration) async
   func engineStatus() async -> EngineStatus?
+  /// What the admin HTTP shows.
+  var adminSource: any AdminSource { get }
   var isRunning: Bool { get }
   /// One line for systemd.
   func summary() async -> String
@@ -46,6 +49,8 @@ struct HubDaemon: DaemonRole {
   func stop(drain: Duration) async { await hub.stop(drain: drain) }
 
   func engineStatus() async -> EngineStatus? { await hub.engineStatus() }
+
+  var adminSource: any AdminSource { hub }
 
   var isRunning: Bool { hub.isRunning }
 
@@ -83,6 +88,8 @@ struct EdgeDaemon: DaemonRole {
   func stop(drain: Duration) async { await edge.stop(drain: drain) }
 
   func engineStatus() async -> EngineStatus? { await edge.engineStatus() }
+
+  var adminSource: any AdminSource { edge }
 
   var isRunning: Bool { edge.isRunning }
 
