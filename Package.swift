@@ -78,7 +78,9 @@ let package = Package(
       ],
       resources: [
         .embedInCode("Page/page.html"), .embedInCode("Page/page.css"),
-        .embedInCode("Page/page.js"),
+        .embedInCode("Page/page.js"), .embedInCode("Page/view.js"),
+        .embedInCode("Page/plot.js"), .embedInCode("Page/parts.js"),
+        .embedInCode("Page/figures.js"), .embedInCode("Page/reasons.js"),
       ]),
     .executableTarget(
       name: "remoteingress",
