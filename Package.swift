@@ -19,6 +19,10 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -33,6 +37,7 @@ let package = Package(
       name: "CLibNFTables", path: "Sources/System/nftables", pkgConfig: "libnftables",
       providers: [.apt(["libnftables-dev"])]),
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
+    .target(name: "CLinuxProcess"),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
     .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
     .target(
@@ -58,12 +63,28 @@ let package = Package(
     .target(
       name: "RemoteIngress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", .product(name: "Yams", package: "Yams"),
+        "RIBase", "RIWire", "RIControl", "CLinuxProcess", .product(name: "Yams", package: "Yams"),
+      ]),
+    .target(
+      name: "RIAdmin",
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress",
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      resources: [
+        .embedInCode("Page/page.html"), .embedInCode("Page/page.css"),
+        .embedInCode("Page/page.js"),
       ]),
     .executableTarget(
       name: "remoteingress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine",
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin", "RIEngine", "RIRing",
+        "RIFirewall", "CLinuxProcess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -124,10 +145,19 @@ let package = Package(
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .testTarget(
+      name: "RIAdminTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin"]),
+    // The public library with real engines; `remoteingress` is there to be run, not to be imported.
+    .testTarget(
+      name: "LibraryTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
+    // Checks what Profiles/deploy ships, with the tools of those who use it.
+    .testTarget(name: "DeploymentTests", exclude: ["tools"]),
   ],
   swiftLanguageModes: [.v6]
 )

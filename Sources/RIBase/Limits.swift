@@ -10,6 +10,8 @@ public enum Limits {
   public static let frameHeaderBytes = 9
   public static let dataPayloadBytesMax = 16 * mib
   public static let configPayloadBytesMax = 4 * mib
+  /// What a hub leaves free of that for what it adds itself: `draining`, extensions to come.
+  public static let configReserveBytes = 4 * kib
   public static let udpPayloadBytesMax = 65_507
   public static let openPayloadBytesMax = 107
   public static let udpOpenPayloadBytesMax = 1_024
@@ -158,6 +160,17 @@ public enum Limits {
   public static let firewallSourcesMax = 524_288
   /// How long a stopping edge waits for its rules to be gone.
   public static let firewallEndTimeout = Interval.seconds(10)
+
+  // MARK: Engine and supervisor (SPEC 9)
+
+  /// A line between an engine and its supervisor. A configuration file has 16 MiB at most, and JSON
+  /// makes at most three times as much of it; a status has half a kilobyte for each tunnel.
+  public static let engineLineBytesMax = 64 * mib
+  /// What one read takes of such lines.
+  public static let engineReadBytes = 64 * kib
+  /// Lines of an engine that wait for its supervisor to read them, with events and log messages in
+  /// them; what comes on top is lost and counted.
+  public static let engineLinesQueuedMax = 4_096
 
   // MARK: Time
 

@@ -60,7 +60,7 @@ public struct DatagramDrops: Codable, Equatable, Sendable {
 }
 
 /// What carries a tunnel.
-public enum TunnelTransport: String, Codable, Sendable { case tcpTls }
+public enum TunnelTransport: String, CaseIterable, Codable, Sendable { case tcpTls }
 
 /// A tunnel that is up. Times are in seconds, sizes in bytes.
 public struct LinkStatus: Codable, Equatable, Sendable {
@@ -140,6 +140,10 @@ public struct ShardStatus: Codable, Equatable, Sendable {
   public var memory: MemoryStatus
   public var stashBuffersInUse: Int
   public var sliceNodesInUse: Int
+  public var metrics = ShardMetrics()
+  public var pools: [PoolUse] = []
+  public var windows = WindowUse()
+  public var queues = QueueDepths()
   /// Under which address the Internet sees an edge, once it knows.
   public var publicIp: String?
   /// What an edge is to listen on.

@@ -87,6 +87,19 @@ public enum EngineEvent: Sendable {
   case firewallUpdated(FirewallStatus)
   /// The address under which the Internet sees this edge is known, or has changed.
   case publicAddressDiscovered(IPAddress)
+  /// A client's connection has come through an edge; only while streams are watched.
+  case streamOpened(WatchedStream)
+  /// It has ended, in both directions if it is complete.
+  case streamClosed(WatchedStream, after: Interval, isComplete: Bool)
   /// A stream has become a sustained flow (SPEC 2.5). `edgeID` is nil at the edge.
   case streamSustained(edgeID: String?, stream: UInt32, bytes: UInt64)
+}
+
+/// A stream of a hub, for who watches them one by one.
+public struct WatchedStream: Sendable {
+  /// Of all of this process.
+  public var id: UInt64
+  public var edgeID: String
+  public var source: SocketAddress
+  public var destination: SocketAddress
 }

@@ -39,6 +39,8 @@ final class Link {
   var hasSaidHello = false
   /// The other end has said that it is about to stop.
   var isDraining = false
+  /// When its handshake began.
+  var beganAt = Instant(nanoseconds: 0)
   /// When the tunnel came up; `connectedAt` in seconds since 1970.
   var readySince = Instant(nanoseconds: 0)
   var connectedAt = 0.0

@@ -55,6 +55,7 @@ public final class Shard {
   @exclusivity(unchecked) var now: Instant
   @exclusivity(unchecked) var phase = ShardPhase.running
   @exclusivity(unchecked) var counters = ShardCounters()
+  @exclusivity(unchecked) var metrics = ShardMetrics()
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
@@ -69,6 +70,9 @@ public final class Shard {
   /// To be called when the last listener is closed.
   var whenNotListening: (() -> Void)?
   var throttles: MessageThrottles
+
+  /// Streams that are reported one by one (hub); nil: none is.
+  var watched: WatchedStreams?
 
   /// Commands taken out of the mailbox.
   var commands: [ShardCommand] = []
@@ -201,6 +205,7 @@ public final class Shard {
     armReceives()
     leaveOutgoingTunnels()
     finishDrainIfDone()
+    noteLoop()
   }
 
   private func handle(_ completion: Completion) {

@@ -81,6 +81,7 @@ extension Shard {
   /// A new attempt: the name is looked up anew each time.
   private func dial(_ edge: EdgeState) {
     edge.dialing = .resolving
+    metrics.dials += 1
     ring.resolve(
       host: edge.settings.hubHost, port: edge.settings.hubPort,
       token: OperationToken(.hubResolve, .none).token)
@@ -91,6 +92,7 @@ extension Shard {
     let found = completion.result > 0 ? ring.takeAddresses(completion.token) : []
     edge.untried = admitHub(found, edge)
     guard !edge.untried.isEmpty else {
+      metrics.handshakeFailures.count(.noAddress)
       attemptFailed(edge, .noAddress(edge.settings.hubHost, code: -completion.result))
       return
     }

@@ -98,6 +98,7 @@ extension Shard {
     guard let peer = ring.peerAddress(of: socket) else { return refuse(socket) }
     guard hub.gate.admit(peer.ip) else {
       counters.handshakesRefused += 1
+      metrics.handshakeFailures.count(.tooMany)
       reportRefusal(peer, .tooManyHandshakes)
       return refuse(socket)
     }
@@ -266,6 +267,7 @@ extension Shard {
     }
     var connection = Connection(socket: .none, link: id, stream: stream)
     connection.headerBytes = header.count
+    connection.progressAt = now
     if header.count > 0 {
       store.append(header, to: &connection.outgoing)
     } else {
@@ -279,6 +281,7 @@ extension Shard {
     }
     counters.connectionsOpened += 1
     tunnel.accept(stream, owner: owner)
+    if watched != nil { watchOpened(owner, admission.header, edge) }
     connections[owner].timer = schedule(
       .targetConnect, owner, at: now + Limits.targetConnectTimeout)
     connectTarget(owner, admission.target, hub)
@@ -299,6 +302,7 @@ extension Shard {
     } else if let known = hub.resolved[target.host], known.staleAt > now {
       connectTarget(id, known.addresses[...], hub)
     } else if !lookUp(target.host, hub, { $0.waiting.append(id) }) {
+      metrics.targetsFailed += 1
       connectionFailed(id)
     }
   }
@@ -337,7 +341,10 @@ extension Shard {
     _ id: SlotID, _ addresses: ArraySlice<SocketAddress>, _ hub: HubState
   ) {
     guard !connections[id].flags.contains(.closing) else { return }
-    guard let first = addresses.first else { return connectionFailed(id) }
+    guard let first = addresses.first else {
+      metrics.targetsFailed += 1
+      return connectionFailed(id)
+    }
     hub.untried[id] = addresses.count > 1 ? addresses.dropFirst() : nil
     connectTarget(id, to: SocketAddress(first.ip, connections[id].targetPort, scope: first.scope))
   }
@@ -353,6 +360,7 @@ extension Shard {
       ring.connect(
         socket, to: address, token: OperationToken(.connectionConnect, id).token)
     } catch {
+      metrics.targetsFailed += 1
       connectionFailed(id)
     }
   }
@@ -367,7 +375,15 @@ extension Shard {
       return connectTarget(id, untried, hub)
     }
     stopConnecting(id)
-    guard completion.result == 0 else { return connectionFailed(id) }
+    guard completion.result == 0 else {
+      if completion.result == -ErrorNumber.connectionRefused {
+        metrics.targetsRefused += 1
+      } else {
+        metrics.targetsFailed += 1
+      }
+      return connectionFailed(id)
+    }
+    metrics.targetConnect.record(now - connections[id].progressAt)
     connections[id].flags.insert([.connected, .held])
     ring.set(.receiveBufferHeld(Limits.unreadTargetBufferBytes), on: connections[id].socket)
     markReceivePending(id)
@@ -377,7 +393,9 @@ extension Shard {
   func targetConnectTimedOut(_ id: SlotID) {
     guard connections.contains(id) else { return }
     connections[id].timer = nil
-    if !connections[id].flags.contains(.connected) { connectionFailed(id) }
+    guard !connections[id].flags.contains(.connected) else { return }
+    metrics.targetsTimedOut += 1
+    connectionFailed(id)
   }
 
   /// Forgets what connecting needed: the deadline and the other addresses.

@@ -28,6 +28,7 @@ extension Shard {
   /// line has `Limits.handshakeTimeout`.
   func beginHandshake(_ link: Link, _ id: SlotID) {
     link.phase = .handshaking
+    link.beganAt = now
     ring.set(.noDelay(true), on: link.socket)
     ring.set(.notSentLowWater(Limits.tunnelNotSentBytes), on: link.socket)
     link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
@@ -62,6 +63,8 @@ extension Shard {
   func linkReady(_ link: Link, _ id: SlotID, side: TunnelRole) {
     link.phase = .ready
     link.readySince = now
+    metrics.tunnelsOpened += 1
+    metrics.handshake.record(now - link.beganAt)
     link.connectedAt = ring.wallClockSeconds
     link.tunnel = FramedTunnel(
       role: side, store: store, now: now, budget: budget, seed: ring.random())
@@ -100,6 +103,7 @@ extension Shard {
       payload.withBytes(long: link.extensions.contains(.autoWindow)) {
         link.tunnel?.sendPing($0)
       }
+      metrics.pings += 1
     }
     return true
   }
@@ -109,12 +113,16 @@ extension Shard {
       link.liveness?.told(baseRoundTrip: ping.baseRoundTrip)
     }
     tunnel.sendPong(tunnel.payload)
+    metrics.pings += 1
     refreshPath(of: link)
   }
 
   func pongReceived(_ payload: UnsafeRawBufferPointer, _ link: Link) {
     guard let ping = PingPayload(decoding: payload) else { return }
-    link.liveness?.pong(sequence: ping.sequence, now: now)
+    metrics.pongs += 1
+    if let measured = link.liveness?.pong(sequence: ping.sequence, now: now) {
+      metrics.roundTrip.record(measured)
+    }
     // The first one may ask for another. Dead it is not: it has just spoken.
     _ = sendPings(on: link)
   }
@@ -146,7 +154,11 @@ extension Shard {
     for timer in [link.timer, link.heldBackTimer].compactMap(\.self) { timers.cancel(timer) }
     link.timer = nil
     link.heldBackTimer = nil
-    link.tunnel?.end()
+    count(endOf: link, reason, wasReady: wasReady)
+    if let tunnel = link.tunnel {
+      keepTotals(of: tunnel)
+      tunnel.end()
+    }
     link.tunnel = nil
     for index in 0..<connections.slotsEverUsed {
       guard let connection = connections.id(at: index), connections[connection].link == id,
@@ -200,6 +212,8 @@ extension Shard {
     store.removeAll(from: &link.outgoing)
     if let carry = link.carry { store.release(carry) }
     link.carry = nil
+    metrics.bytesIn &+= link.bytesIn
+    metrics.bytesOut &+= link.bytesOut
     links.remove(id)
   }
 }

@@ -17,6 +17,19 @@ enum ShardCommand: Sendable {
   /// What was handed to the firewall as the `serial`th is in force, or has failed.
   case firewallSettled(serial: UInt64)
   case status(@Sendable (ShardStatus) -> Void)
+  /// Whether streams are reported.
+  case watchStreams(Bool)
+  /// Handled by being dropped.
+  case probe(ShardProbe)
+}
+
+/// Tells when a shard has read its mailbox, or has ended.
+final class ShardProbe: Sendable {
+  private let body: @Sendable () -> Void
+
+  init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+  deinit { body() }
 }
 
 typealias ShardMailbox = Mailbox<ShardCommand>
@@ -38,6 +51,8 @@ extension Shard {
     case .updateAllowedEdges(let edges): updateAllowedEdges(edges)
     case .firewallSettled(let serial): firewallSettled(serial: serial)
     case .status(let reply): reply(status)
+    case .watchStreams(let isWanted): watchStreams(isWanted)
+    case .probe: break
     }
   }
 }

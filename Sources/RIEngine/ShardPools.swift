@@ -26,6 +26,12 @@ enum ShardPool {
   /// Small datagrams that wait: for their link, or for their target's address.
   static let datagramQueue = PoolID(8)
 
+  /// What operators see them by, in the order of their ids.
+  static let names = [
+    "small", "bulk", "tunnelReceive", "tunnelSend", "carry", "stash", "datagramReceive",
+    "datagramSend", "datagramQueue",
+  ]
+
   /// A TLS record at its longest: header, 2^14 bytes and expansion (RFC 8446 section 5.2).
   static let recordBytesMax = 5 + 16_384 + 256
 

@@ -15,6 +15,10 @@ extension Shard {
         budgetBytes: budget.bytes, heldBytes: heldBytes, grownBytes: budget.grownBytes,
         pressure: budget.pressure),
       stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse)
+    status.metrics = metricsNow
+    status.pools = poolUses
+    status.windows = windowUse
+    status.queues = queueDepths
     if case .edge(let edge) = role { addEdge(edge, to: &status) }
     return status
   }

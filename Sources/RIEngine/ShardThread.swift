@@ -62,6 +62,9 @@ final class ShardThread: Sendable {
       outcome.set(.success(Started(mailbox: mailbox, tunnelPort: shard.tunnelPort)))
       shard.run()
       mailbox.close()
+      // Who waits for an answer to what was left gets none.
+      var left: [ShardCommand] = []
+      mailbox.takeAll(into: &left)
     } catch let error as EngineError {
       outcome.set(.failure(error))
     } catch let error as RingError {

@@ -28,6 +28,7 @@ public struct EdgeConfiguration: CommonConfiguration {
   public var udpIdleSeconds = 60
   public var udpSessionsMax = 65_536
   public var drainSeconds = 30
+  public static let adminListenDefault = "127.0.0.1:9181"
   public var admin: AdminConfiguration?
   public var stateDir: String?
   public var logLevel = LogLevel.info
@@ -36,7 +37,7 @@ public struct EdgeConfiguration: CommonConfiguration {
   public init() {}
 
   public func settings() throws(ConfigurationError) -> EdgeSettings {
-    try checkAdmin()
+    _ = try adminSettings()
     guard transportMode == .tcpTls else {
       throw ConfigurationError(
         key: "transportMode", reason: "\(transportMode.rawValue) is not supported in this version")
@@ -63,7 +64,7 @@ public struct EdgeConfiguration: CommonConfiguration {
   }
 
   public var warnings: [String] {
-    var warnings = commonWarnings
+    var warnings: [String] = []
     if insecure { warnings.append("insecure: the hub's certificate is not checked") }
     return warnings
   }

@@ -9,6 +9,8 @@ public protocol NamedEvent: Codable, Equatable, Sendable {
 
   var key: Name { get }
   var payload: any Encodable { get }
+  static func crashRecovered(_ data: CrashRecovered) -> Self
+  static func crashRecoveryFailed(_ data: CrashRecoveryFailed) -> Self
   init(_ name: Name, from members: KeyedDecodingContainer<Name>) throws
 }
 
