@@ -155,6 +155,7 @@ let package = Package(
       name: "LibraryTests",
       dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
