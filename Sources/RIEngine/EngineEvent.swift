@@ -68,7 +68,7 @@ public enum EngineEvent: Sendable {
   case edgeDisconnected(edgeID: String, address: SocketAddress, reason: LinkEndReason)
   /// `leftOut`: so many were refused before this one and not reported, as there were too many.
   case edgeRefused(address: SocketAddress, reason: LinkEndReason, leftOut: Int)
-  case tunnelUp(hub: SocketAddress, cipher: String)
+  case tunnelUp(hub: SocketAddress, transport: TunnelTransport, cipher: String)
   case tunnelDown(reason: LinkEndReason, retryAfter: Interval)
   /// The hub is about to stop: new streams wait for another tunnel, which is dialled now.
   case tunnelDraining(hub: SocketAddress)

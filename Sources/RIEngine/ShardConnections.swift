@@ -75,7 +75,9 @@ extension Shard {
     returnsSeen = store.returnCount
     for id in starvedConnections where connections.contains(id) { markReceivePending(id) }
     starvedConnections.removeAll(keepingCapacity: true)
-    for id in starvedLinks where links.contains(id) { armReceive(of: links[id], id) }
+    for id in starvedLinks where links.contains(id) {
+      if let tls = links[id].tls { armReceive(of: links[id], tls, id) }
+    }
     starvedLinks.removeAll(keepingCapacity: true)
     for receiver in starvedReceivers { rearm(receiver) }
     starvedReceivers.removeAll(keepingCapacity: true)

@@ -118,18 +118,19 @@ extension Shard {
   }
 
   private func dial(_ address: SocketAddress, _ edge: EdgeState) throws {
-    let tls = TLSLink(
+    let session = TLSLink(
       client: try edge.trust.context(), serverName: edge.settings.hubHost, store: store)
     let exchange = try EdgeHandshake(edgeID: edge.settings.edgeID, secret: edge.settings.secret)
+    let socket = try ring.makeStreamSocket(address.ip.family)
     let link = Link(
-      socket: try ring.makeStreamSocket(address.ip.family), peer: address, tls: tls,
-      phase: .connecting, handshake: .edge(exchange))
+      .tls(TLSTransport(socket: socket, session: session)), peer: address, phase: .connecting,
+      handshake: .edge(exchange))
     guard let id = links.insert(link) else {
-      refuse(link.socket)
+      refuse(socket)
       throw RingError(call: "connect", code: ErrorNumber.tooManyFiles)
     }
     edge.attempts.append(id)
-    ring.connect(link.socket, to: address, token: OperationToken(.linkConnect, id).token)
+    ring.connect(socket, to: address, token: OperationToken(.linkConnect, id).token)
     link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
   }
 
@@ -170,9 +171,9 @@ extension Shard {
 
   /// The first address that answers wins; the others are given up.
   func linkConnected(_ id: SlotID, _ completion: Completion) {
-    guard case .edge(let edge) = role, links.contains(id), links[id].phase == .connecting else {
-      return
-    }
+    guard case .edge(let edge) = role, links.contains(id), links[id].phase == .connecting,
+      let tls = links[id].tls
+    else { return }
     guard completion.result == 0 else {
       endLink(id, .socket(code: -completion.result))
       return
@@ -182,12 +183,12 @@ extension Shard {
     cancelDial(edge)
     for other in edge.attempts where other != id { endLink(other, .replaced) }
     if let timer = links[id].timer { timers.cancel(timer) }
-    beginHandshake(links[id], id)
+    beginHandshake(links[id], tls, id)
   }
 
   /// The hub's certificate was accepted: say who we are.
   func hubTrusted(_ edge: EdgeState, _ link: Link, _ id: SlotID) {
-    edge.trust.accepted(link.tls.peerPin)
+    edge.trust.accepted(link.peerPin)
     guard case .edge(let exchange) = link.handshake else { return }
     link.line = exchange.line
     markDirty(link, id)
@@ -204,7 +205,8 @@ extension Shard {
       edge.tunnel = id
       linkReady(link, id, side: .edge)
       answerOffer(message, edge, link)
-      report(.tunnelUp(hub: link.peer, cipher: link.tls.cipherName))
+      report(
+        .tunnelUp(hub: link.peer, transport: link.transport.name, cipher: link.cipherName))
       configure(message, edge, link, id)
     case .refused(let reason):
       endLink(
@@ -271,7 +273,7 @@ extension Shard {
   private func answerOffer(_ message: EdgeConfigMessage, _ edge: EdgeState, _ link: Link) {
     link.extensions = edge.extensions.intersection(Extensions(names: message.extensions))
     guard !link.extensions.isEmpty else { return }
-    link.tunnel?.usesAutoWindows = link.extensions.contains(.autoWindow)
+    if link.extensions.contains(.autoWindow) { link.tunnel?.framed?.usesAutoWindows = true }
     link.tunnel?.sendHello(hello(of: link, draining: false))
   }
 
@@ -360,7 +362,7 @@ extension Shard {
   }
 
   private func open(
-    _ header: ProxyHeader, on tunnel: FramedTunnel, owner: SlotID
+    _ header: ProxyHeader, on tunnel: Tunnel, owner: SlotID
   ) -> StreamRef? {
     withUnsafeTemporaryAllocation(byteCount: Limits.openPayloadBytesMax, alignment: 1) { line in
       let count = header.writeV1(into: line)

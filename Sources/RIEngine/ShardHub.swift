@@ -100,14 +100,15 @@ extension Shard {
       reportRefusal(peer, .tooManyHandshakes)
       return refuse(socket)
     }
+    let tls = TLSTransport(socket: socket, session: TLSLink(server: hub.tls, store: store))
     let link = Link(
-      socket: socket, peer: peer, tls: TLSLink(server: hub.tls, store: store),
-      phase: .handshaking, handshake: .hub(HubHandshake(offering: hub.offer)))
+      .tls(tls), peer: peer, phase: .handshaking,
+      handshake: .hub(HubHandshake(offering: hub.offer)))
     guard let id = links.insert(link) else {
       hub.gate.leave(peer.ip)
       return refuse(socket)
     }
-    beginHandshake(link, id)
+    beginHandshake(link, tls, id)
   }
 
   /// The edge has said who it is (SPEC 2.1 step 2).
@@ -125,7 +126,7 @@ extension Shard {
       link.order = authentication.order
       link.line = answer
       linkReady(link, id, side: .hub)
-      endHandshakeReceive(of: link, id)
+      if let tls = link.tls { endHandshakeReceive(of: tls, id) }
       report(.edgeConnected(edgeID: edge.id, address: link.peer))
     case .refused(let edgeID, let answer):
       link.line = answer
@@ -159,7 +160,7 @@ extension Shard {
   private func takeIntoForce(_ extensions: Extensions, _ hub: HubState, _ link: Link) {
     link.extensions = extensions
     if extensions.contains(.autoWindow) {
-      link.tunnel?.usesAutoWindows = true
+      link.tunnel?.framed?.usesAutoWindows = true
       link.liveness?.measureNow(now: now)
       _ = sendPings(on: link)
     }
@@ -232,7 +233,7 @@ extension Shard {
   // MARK: Streams come
 
   func streamOpened(
-    _ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link, _ id: SlotID
+    _ stream: StreamRef, of tunnel: Tunnel, _ link: Link, _ id: SlotID
   ) {
     guard case .hub(let hub) = role, let edge = link.edge, case .running = phase,
       case .success(let admission) = admitStream(

@@ -8,30 +8,30 @@ import RITunnel
 import RIWire
 
 extension Shard {
-  func armReceive(of link: Link, _ id: SlotID) {
-    guard !link.receiving, link.phase != .closing else { return }
-    link.receiving = true
+  func armReceive(of link: Link, _ tls: TLSTransport, _ id: SlotID) {
+    guard !tls.receiving, link.phase != .closing else { return }
+    tls.receiving = true
     if link.isStranger {
       ring.receive(
-        on: link.socket, into: ShardPool.small, limitBytes: Limits.handshakeReceiveBytes,
+        on: tls.socket, into: ShardPool.small, limitBytes: Limits.handshakeReceiveBytes,
         token: OperationToken(.handshakeReceive, id).token)
       return
     }
     let pool = ShardPool.tunnelReceive
     ring.receive(
-      on: link.socket, into: pool, limitBytes: store[pool].shape.bytes,
+      on: tls.socket, into: pool, limitBytes: store[pool].shape.bytes,
       token: OperationToken(.linkReceive, id).token)
   }
 
   /// A connected socket becomes a link in its TLS handshake. The whole exchange up to the answer
   /// line has `Limits.handshakeTimeout`.
-  func beginHandshake(_ link: Link, _ id: SlotID) {
+  func beginHandshake(_ link: Link, _ tls: TLSTransport, _ id: SlotID) {
     link.phase = .handshaking
-    ring.set(.noDelay(true), on: link.socket)
-    ring.set(.notSentLowWater(Limits.tunnelNotSentBytes), on: link.socket)
+    ring.set(.noDelay(true), on: tls.socket)
+    ring.set(.notSentLowWater(Limits.tunnelNotSentBytes), on: tls.socket)
     link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
-    armReceive(of: link, id)
-    if link.tls.hasControlOutput { markDirty(link, id) }
+    armReceive(of: link, tls, id)
+    if tls.session.hasControlOutput { markDirty(link, id) }
   }
 
   /// TLS is up: the edge sends its line, the hub waits for it.
@@ -62,8 +62,8 @@ extension Shard {
     link.phase = .ready
     link.readySince = now
     link.connectedAt = ring.wallClockSeconds
-    link.tunnel = FramedTunnel(
-      role: side, store: store, now: now, budget: budget, seed: ring.random())
+    link.tunnel = .framed(
+      FramedTunnel(role: side, store: store, now: now, budget: budget, seed: ring.random()))
     link.liveness = Liveness(role: side == .hub ? .hub : .edge, now: now)
     refreshPath(of: link)
     rescheduleLinkTimer(link, id)
@@ -102,7 +102,7 @@ extension Shard {
     return true
   }
 
-  func pingReceived(_ tunnel: FramedTunnel, _ link: Link) {
+  func pingReceived(_ tunnel: Tunnel, _ link: Link) {
     if link.extensions.contains(.autoWindow), let ping = PingPayload(decoding: tunnel.payload) {
       link.liveness?.told(baseRoundTrip: ping.baseRoundTrip)
     }
@@ -125,10 +125,12 @@ extension Shard {
     // A peer may send as many PINGs or PONGs as it likes, but not have us make as many calls.
     if link.kernelAskedAt.map({ now - $0 >= Limits.roundTripInterval }) ?? true {
       link.kernelAskedAt = now
-      link.kernelRoundTrip = ring.minimumRoundTrip(of: link.socket)
+      switch link.transport {
+      case .tls(let tls): link.kernelRoundTrip = ring.minimumRoundTrip(of: tls.socket)
+      }
     }
     let seen = [link.liveness?.baseRoundTrip, link.kernelRoundTrip]
-    link.tunnel?.pathRoundTrip = seen.compactMap { $0 }.max()
+    link.tunnel?.framed?.pathRoundTrip = seen.compactMap { $0 }.max()
   }
 
   // MARK: The end
@@ -139,7 +141,7 @@ extension Shard {
     let link = links[id]
     let wasReady = link.phase == .ready
     let reason = isOrderly(reason, link) ? .drained : reason
-    if !link.sending, !link.isLeaving, link.phase != .connecting { sayGoodbye(link, id) }
+    let wasConnecting = link.phase == .connecting
     link.phase = .closing
     for timer in [link.timer, link.heldBackTimer].compactMap(\.self) { timers.cancel(timer) }
     link.timer = nil
@@ -154,7 +156,9 @@ extension Shard {
       closeConnection(connection, .reset)
     }
     endSessions(tellsPeer: false) { $0.link == id }
-    ring.close(link.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
+    switch link.transport {
+    case .tls(let tls): close(tls, id, saysGoodbye: !link.isLeaving && !wasConnecting)
+    }
     switch role {
     case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)
     case .edge(let edge): edgeLinkEnded(edge, link, id, reason, wasReady: wasReady)
@@ -171,33 +175,41 @@ extension Shard {
   func leave(_ id: SlotID) {
     let link = links[id]
     guard link.phase == .ready else { return endLink(id, .stopping) }
-    link.tls.close()
     link.isLeaving = true
+    switch link.transport {
+    case .tls(let tls): tls.session.close()
+    }
     markDirty(link, id)
   }
 
+  private func close(_ tls: TLSTransport, _ id: SlotID, saysGoodbye: Bool) {
+    if saysGoodbye, !tls.sending { sayGoodbye(tls, id) }
+    ring.close(tls.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
+  }
+
   /// One attempt to send what TLS has to say (an alert or close_notify).
-  private func sayGoodbye(_ link: Link, _ id: SlotID) {
-    link.tls.close()
-    guard link.tls.hasControlOutput, let buffer = store[ShardPool.tunnelSend].take() else { return }
+  private func sayGoodbye(_ tls: TLSTransport, _ id: SlotID) {
+    tls.session.close()
+    guard tls.session.hasControlOutput, let buffer = store[ShardPool.tunnelSend].take() else {
+      return
+    }
     var writer = BufferWriter(buffer, in: store)
-    link.tls.writeControl(to: &writer)
+    tls.session.writeControl(to: &writer)
     guard !writer.isEmpty else {
       store.release(buffer)
       return
     }
-    store.append(writer.slice, to: &link.outgoing)
-    link.sending = true
+    store.append(writer.slice, to: &tls.outgoing)
+    tls.sending = true
     ring.send(
-      link.outgoing, on: link.socket, mode: .attempt, token: OperationToken(.linkSend, id).token)
+      tls.outgoing, on: tls.socket, mode: .attempt, token: OperationToken(.linkSend, id).token)
   }
 
   func linkClosed(_ id: SlotID) {
-    guard links.contains(id) else { return }
-    let link = links[id]
-    store.removeAll(from: &link.outgoing)
-    if let carry = link.carry { store.release(carry) }
-    link.carry = nil
+    guard links.contains(id), let tls = links[id].tls else { return }
+    store.removeAll(from: &tls.outgoing)
+    if let carry = tls.carry { store.release(carry) }
+    tls.carry = nil
     links.remove(id)
   }
 }

@@ -62,7 +62,12 @@ public struct DatagramDrops: Codable, Equatable, Sendable {
 }
 
 /// What carries a tunnel.
-public enum TunnelTransport: String, Codable, Sendable { case tcpTls }
+public enum TunnelTransport: String, Codable, Sendable {
+  case tcpTls, quic
+
+  /// As people say it.
+  public var label: String { self == .tcpTls ? "TLS" : "QUIC" }
+}
 
 /// A tunnel that is up. Times are in seconds, sizes in bytes.
 public struct LinkStatus: Codable, Equatable, Sendable {
@@ -174,7 +179,7 @@ extension Shard {
   private func status(of link: Link) -> LinkStatus? {
     guard link.phase == .ready, let tunnel = link.tunnel else { return nil }
     return LinkStatus(
-      edgeID: edgeID(of: link), address: "\(link.peer)", transport: .tcpTls,
+      edgeID: edgeID(of: link), address: "\(link.peer)", transport: link.transport.name,
       connectedAt: link.connectedAt, roundTrip: link.liveness?.roundTrip?.seconds,
       baseRoundTrip: link.liveness?.baseRoundTrip?.seconds, extensions: link.extensions.names,
       draining: link.isDraining || isDraining, activeStreams: tunnel.activeStreams,

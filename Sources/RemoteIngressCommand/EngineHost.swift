@@ -122,7 +122,8 @@ extension EngineEvent {
     case .edgeRefused(let address, let reason, let leftOut):
       let more = leftOut > 0 ? "; \(leftOut) more before it" : ""
       logger.info("refused \(address): \(reason)\(more)")
-    case .tunnelUp(let hub, let cipher): logger.info("tunnel up to \(hub), \(cipher)")
+    case .tunnelUp(let hub, let transport, let cipher):
+      logger.info("tunnel up to \(hub) over \(transport.label), \(cipher)")
     case .tunnelDown(let reason, let retryAfter):
       let milliseconds = retryAfter.nanoseconds / 1_000_000
       logger.warning("no tunnel: \(reason); next attempt in \(milliseconds) ms")

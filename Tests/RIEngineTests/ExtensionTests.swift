@@ -22,7 +22,7 @@ struct ExtensionTests {
     for engine in [hub, edge] {
       let link = try #require(engine.readyLinks.first)
       #expect(link.extensions == offer.intersection(known))
-      #expect(link.tunnel?.usesAutoWindows == offer.intersection(known).contains(.autoWindow))
+      #expect(link.tunnel?.framed?.usesAutoWindows == offer.intersection(known).contains(.autoWindow))
     }
     let frames = try #require(hub.readyLinks.first?.tunnel).counters.controlFramesReceived
     #expect((frames == 0) == offer.isDisjoint(with: known), "nothing in common: nothing said")
@@ -39,7 +39,7 @@ struct ExtensionTests {
     #expect(world.run(within: .seconds(5)) { edge.shard.listeners.count == 1 })
     for _ in 0..<5 { try world.connect(1001, PeerPlan()) }
     #expect(world.run(within: .seconds(5)) { hub.shard.counters.connectionsOpened == 5 })
-    #expect(hub.readyLinks.first?.tunnel?.usesAutoWindows == true)
+    #expect(hub.readyLinks.first?.tunnel?.framed?.usesAutoWindows == true)
     try world.stopAll()
   }
 
@@ -76,7 +76,7 @@ struct ExtensionTests {
     let fake = try world.fakeEdge(.tls([world.greeting, hello]))
     world.run(for: .seconds(1))
     #expect(hub.readyLinks.first?.extensions == .drain)
-    #expect(hub.readyLinks.first?.tunnel?.usesAutoWindows == false)
+    #expect(hub.readyLinks.first?.tunnel?.framed?.usesAutoWindows == false)
     #expect(fake.frames.isEmpty, "no PING before its time")
     try world.stopAll()
   }
@@ -90,7 +90,7 @@ struct ExtensionTests {
     world.run(for: .seconds(1))
     let link = try #require(hub.readyLinks.first)
     #expect(link.extensions == .drain && link.isDraining)
-    #expect(link.tunnel?.usesAutoWindows == false)
+    #expect(link.tunnel?.framed?.usesAutoWindows == false)
     #expect(fake.end == nil)
     // Said twice, reported once.
     fake.say(second)
@@ -128,7 +128,7 @@ struct ExtensionTests {
   }
 
   private static func path(_ engine: EngineUnderTest) -> Interval? {
-    engine.readyLinks.first?.tunnel?.pathRoundTrip
+    engine.readyLinks.first?.tunnel?.framed?.pathRoundTrip
   }
 
   @Test func bothEndsKnowThePathAtOnce() throws {

@@ -227,7 +227,7 @@ final class World {
   func settle() {
     run(for: .seconds(1))
     _ = run(within: .seconds(1)) {
-      engines.allSatisfy { $0.readyLinks.allSatisfy { !$0.sending && $0.carry == nil } }
+      engines.allSatisfy { $0.readyLinks.allSatisfy { !$0.isSending && $0.tls?.carry == nil } }
     }
   }
 
