@@ -84,8 +84,8 @@ enum EngineHost {
     }
   }
 
-  /// Ends the process with exit code 0 and nothing else: exit(3) would have OpenSSL take down what a
-  /// shard's thread still uses while it ends, or does not end. Nothing waits to be written.
+  /// Ends the process with exit code 0 and nothing else: exit(3) would have OpenSSL take down what
+  /// a shard's thread still uses while it ends, or does not end. Nothing waits to be written.
   private static func endProcess() -> Never { _exit(0) }
 
   // MARK: Signals
