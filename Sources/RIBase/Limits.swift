@@ -40,6 +40,18 @@ public enum Limits {
   /// Records sealed under one key; AES-GCM bears 2^24.5 (5.5).
   public static let tlsRecordsPerKeyMax: UInt64 = 1 << 24
 
+  // MARK: QUIC (RFC 9000)
+
+  /// Bidirectional streams of one link: each costs ngtcp2's object and ours, about 1 KiB.
+  public static let quicStreamsMax = 1 << 16
+  /// Edge: how long a link is silent at most. A hub that was started anew tells within this time,
+  /// and a round trip, that it has forgotten the link.
+  public static let quicKeepAliveInterval = Interval.milliseconds(1_500)
+  /// What path MTU discovery tries at most: Ethernet, less IPv6's and UDP's headers.
+  public static let quicUDPPayloadBytesMax = 1_452
+  /// Handshakes under way from which on clients have to show that they are where they say.
+  public static let quicRetryThreshold = 64
+
   // MARK: Flow control (SPEC 2.4)
 
   public static let windowSharedBytes = 200 * mib

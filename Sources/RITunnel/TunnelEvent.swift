@@ -85,4 +85,6 @@ public struct TunnelCounters: Equatable, Sendable {
   public var probesDropped: UInt64 = 0
   /// HELLO not queued because too much waits already.
   public var hellosDropped: UInt64 = 0
+
+  public init() {}
 }

@@ -1,0 +1,1 @@
+#include "CNGTCP2.h"
