@@ -60,7 +60,8 @@ let package = Package(
     .target(
       name: "RIEngine",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall",
       ]),
 
     // The product around it.
@@ -117,8 +118,8 @@ let package = Package(
     .testTarget(
       name: "RIEngineTests",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
-        "RIEngine", "CMallocCount",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall", "RIEngine", "CMallocCount",
       ]),
     .testTarget(
       name: "RemoteIngressTests",

@@ -49,6 +49,27 @@ public enum Limits {
   public static let quicKeepAliveInterval = Interval.milliseconds(1_500)
   /// What path MTU discovery tries at most: Ethernet, less IPv6's and UDP's headers.
   public static let quicUDPPayloadBytesMax = 1_452
+  /// With a fallback: how long QUIC has to bring a tunnel up, and how often it is tried again
+  /// beside a tunnel on TLS.
+  public static let quicPatience = Interval.seconds(5)
+  public static let quicRetryInterval = Interval.seconds(300)
+  /// Send and receive buffer of a tunnel's UDP socket: some milliseconds at 10 Gbit/s.
+  public static let packetSocketBufferBytes = 4 * mib
+  /// Batches of packets, 64 KiB each, that a socket may be sending at once, where its send buffer
+  /// is as large as it should be: less than that, so that none has to wait and is overtaken.
+  public static let packetBatchesPendingMax = 32
+  /// The same of a shard, in packets: where the kernel does not cut batches, each packet is a send
+  /// of its own.
+  public static let packetSendsMax = 16_384
+  /// How long an edge that has gone over to another transport may go on opening streams by its
+  /// old tunnel: what was under way.
+  public static let supersededGrace = Interval.seconds(5)
+  /// Rounds of sending and of telling what that has changed, before a tick goes on to the rest.
+  public static let packetRoundsPerTick = 8
+  /// How long a changed address or route waits for those that change with it.
+  public static let addressSettleTime = Interval.milliseconds(50)
+  /// The hub's host has said so often in a row that nobody listens: then it is believed.
+  public static let refusalsBelieved = 3
   /// Handshakes under way from which on clients have to show that they are where they say.
   public static let quicRetryThreshold = 64
 

@@ -18,7 +18,8 @@ final class Link {
     case connecting, handshaking, awaitingLine, ready, closing
   }
 
-  let peer: SocketAddress
+  /// Where the other end is; over QUIC it may move.
+  var peer: SocketAddress
   let transport: LinkTransport
   @exclusivity(unchecked) var phase: Phase
   var handshake: LineExchange
@@ -32,6 +33,8 @@ final class Link {
   var edge: AllowedEdge?
   /// The order of its authentication among all of this process (at the hub).
   var order: UInt64 = 0
+  /// What we offer (at the hub).
+  let offer: Extensions
   /// What both ends have agreed on.
   @exclusivity(unchecked) var extensions: Extensions = []
   /// The edge has said what it knows (at the hub).
@@ -50,6 +53,10 @@ final class Link {
   var refusal: LinkEndReason?
   /// We have ended our direction: nothing more is sent.
   var isLeaving = false
+  /// Since when a tunnel of the same edge over another transport takes new streams (at the hub).
+  var supersededAt: Instant?
+  /// Listed in the shard's `linedLinks`.
+  @exclusivity(unchecked) var isLined = false
   /// Listed in the shard's `dirtyLinks`.
   @exclusivity(unchecked) var isDirty = false
   /// The last datagram of any of its UDP sessions.
@@ -61,9 +68,11 @@ final class Link {
   @exclusivity(unchecked) var bytesOut: UInt64 = 0
 
   init(
-    _ transport: LinkTransport, peer: SocketAddress, phase: Phase, handshake: LineExchange
+    _ transport: LinkTransport, peer: SocketAddress, phase: Phase, handshake: LineExchange,
+    offer: Extensions = []
   ) {
     self.transport = transport
+    self.offer = offer
     self.peer = peer
     self.phase = phase
     self.handshake = handshake
@@ -72,10 +81,12 @@ final class Link {
 }
 
 extension Link {
-  /// Whether what it was given to send is not all with the kernel yet.
+  /// Whether what it was given to send has not all left yet.
   var isSending: Bool {
     switch transport {
     case .tls(let tls): tls.sending
+    case .quic(let quic):
+      quic.tunnel.queuedBytes.total > 0 || quic.tunnel.datagramBytesQueued > 0
     }
   }
 
@@ -83,6 +94,7 @@ extension Link {
   var tls: TLSTransport? {
     switch transport {
     case .tls(let tls): tls
+    case .quic: nil
     }
   }
 

@@ -1,13 +1,16 @@
-// What carries a link: what is TLS's alone.
+// What carries a link: what is TLS's alone, and what is QUIC's.
 
 import RIBase
 import RICrypto
+import RIControl
+import RIQUIC
 import RIRing
 import RITLS
 
 /// The connection under a link.
 enum LinkTransport {
   case tls(TLSTransport)
+  case quic(QUICTransport)
 }
 
 /// A TCP connection with TLS on it, and the bytes between its socket and its tunnel.
@@ -32,10 +35,24 @@ final class TLSTransport {
   }
 }
 
+/// A QUIC connection: its tunnel, which is there from the first packet on, and the port it goes by.
+final class QUICTransport {
+  let tunnel: QUICTunnel
+  let port: SlotID
+  /// Of the bytes sent, those that the link's backlog has counted.
+  @exclusivity(unchecked) var bytesCounted: UInt64 = 0
+
+  init(_ tunnel: QUICTunnel, port: SlotID) {
+    self.tunnel = tunnel
+    self.port = port
+  }
+}
+
 extension LinkTransport {
   var name: TunnelTransport {
     switch self {
     case .tls: .tcpTls
+    case .quic: .quic
     }
   }
 }
@@ -45,12 +62,22 @@ extension Link {
   var peerPin: CertificatePin? {
     switch transport {
     case .tls(let tls): tls.session.peerPin
+    case .quic(let quic): quic.tunnel.peerPin
     }
   }
 
   var cipherName: String {
     switch transport {
     case .tls(let tls): tls.session.cipherName
+    case .quic(let quic): quic.tunnel.cipherName
+    }
+  }
+
+  /// Bytes on the wire, headers below TLS or QUIC not counted.
+  var wireBytes: (received: UInt64, sent: UInt64) {
+    switch transport {
+    case .tls: (bytesIn, bytesOut)
+    case .quic(let quic): (quic.tunnel.bytesReceived, quic.tunnel.bytesSent)
     }
   }
 }

@@ -91,7 +91,10 @@ extension Shard {
   /// soon, as all at once would hold up the tick.
   func trimPools() {
     isTrimming = false
-    for pool in [ShardPool.stash, ShardPool.datagramReceive, ShardPool.datagramQueue] {
+    for pool in [
+      ShardPool.stash, ShardPool.bulk, ShardPool.datagramReceive, ShardPool.datagramQueue,
+      ShardPool.quicHold,
+    ] {
       let isLeft = store[pool].trim(
         keeping: Limits.stashBuffersKept, atMost: Limits.trimBuffersPerStep)
       isTrimming = isTrimming || isLeft

@@ -37,7 +37,8 @@ extension Shard {
     let tier = tunnel.tier(of: connection.stream)
     guard link.backlog.takes(tier, behind: tunnel.queuedBytes) else {
       connections[id].flags.insert(.inLine)
-      return link.backlog.wait(id, tier)
+      link.backlog.wait(id, tier)
+      return noteLine(of: link, connection.link)
     }
     let room = tunnel.sendRoom(connection.stream, atLeast: store[ShardPool.small].shape.bytes)
     let isBulk =
@@ -84,8 +85,11 @@ extension Shard {
   }
 
   private func rearm(_ receiver: OperationToken) {
-    if receiver.kind == .targetDatagram { return rearmSession(receiver.slot) }
-    if listeners.contains(receiver.slot) { armAccept(receiver.slot) }
+    switch receiver.kind {
+    case .targetDatagram: rearmSession(receiver.slot)
+    case .packetReceive: armPackets(receiver.slot)
+    default: if listeners.contains(receiver.slot) { armAccept(receiver.slot) }
+    }
   }
 
   func connectionReceived(_ id: SlotID, _ completion: Completion) {

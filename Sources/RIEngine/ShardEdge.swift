@@ -3,6 +3,7 @@
 import RIBase
 import RIControl
 import RICrypto
+import RIQUIC
 import RIRing
 import RITLS
 import RITunnel
@@ -15,16 +16,31 @@ final class EdgeState {
   /// The extensions that this edge answers where they are offered.
   let extensions: Extensions
   var reconnect = ReconnectPolicy()
+  let transports: TransportPolicy
+  /// What the attempt under way, or the last, goes by.
+  var dialTransport: TunnelTransport
+  /// The hub's addresses, for the rest of this attempt.
+  var candidates: [SocketAddress] = []
   /// Addresses of the hub that have not been tried in this attempt.
   var untried: [SocketAddress] = []
   var dialing = DialState.idle
   /// The end of the back-off, or the turn of the next address.
   var dialTimer: TimerID?
+  /// The end of the time that QUIC has; when it is tried again.
+  var fallbackTimer: TimerID?
+  var quicRetryTimer: TimerID?
+  /// What opens the next link over QUIC faster.
+  var resumption: QUICResumption?
+  /// Hears of changed addresses; whether its receive has ended; when they are looked at.
+  var addressWatch: Socket?
+  var isWatchIdle = false
+  var addressTimer: TimerID?
   /// Links of this attempt that are not up yet.
   var attempts: [SlotID] = []
   /// The link that is up, for new streams.
   var tunnel: SlotID?
-  /// Links whose hub drains; they carry the streams that they have.
+  /// Links whose hub drains, or that new streams have left for another transport; they carry the
+  /// streams that they have.
   @exclusivity(unchecked) var outgoingTunnels: [SlotID] = []
   /// Ports that the hub assigned, with their listeners; nil where binding failed.
   var ports: [Port] = []
@@ -38,8 +54,10 @@ final class EdgeState {
 
   init(
     settings: EdgeSettings, trust: EdgeTrust, extensions: Extensions = .all,
-    firewall: EdgeFirewall? = nil
+    firewall: EdgeFirewall? = nil, timers: TransportTimers = TransportTimers()
   ) {
+    transports = TransportPolicy(mode: settings.transportMode, timers: timers)
+    dialTransport = transports.first
     desk = FirewallDesk(firewall)
     stun = STUNDesk(server: settings.stunServer)
     self.settings = settings
@@ -78,6 +96,7 @@ extension Shard {
   /// A new attempt: the name is looked up anew each time.
   private func dial(_ edge: EdgeState) {
     edge.dialing = .resolving
+    edge.dialTransport = edge.transports.first
     ring.resolve(
       host: edge.settings.hubHost, port: edge.settings.hubPort,
       token: OperationToken(.hubResolve, .none).token)
@@ -86,12 +105,21 @@ extension Shard {
   func hubResolved(_ completion: Completion) {
     guard case .edge(let edge) = role, edge.dialing == .resolving else { return }
     let found = completion.result > 0 ? ring.takeAddresses(completion.token) : []
-    edge.untried = admitHub(found, edge)
-    guard !edge.untried.isEmpty else {
+    edge.candidates = admitHub(found, edge)
+    guard !edge.candidates.isEmpty else {
       attemptFailed(edge, .noAddress(edge.settings.hubHost, code: -completion.result))
       return
     }
+    beginConnecting(edge)
+  }
+
+  /// Tries the hub's addresses over the attempt's transport.
+  func beginConnecting(_ edge: EdgeState) {
+    edge.untried = edge.candidates
     edge.dialing = .connecting
+    if let patience = edge.transports.patience(with: edge.dialTransport) {
+      edge.fallbackTimer = schedule(.fallback, at: now + patience)
+    }
     dialNext(edge)
   }
 
@@ -102,7 +130,10 @@ extension Shard {
     while !edge.untried.isEmpty {
       let address = edge.untried.removeFirst()
       do {
-        try dial(address, edge)
+        switch edge.dialTransport {
+        case .tcpTls: try dialTLS(address, edge)
+        case .quic: try dialQUIC(address, edge)
+        }
         if !edge.untried.isEmpty { scheduleDial(edge, at: now + Limits.connectStagger) }
         return
       } catch let error as RingError {
@@ -114,10 +145,10 @@ extension Shard {
       }
       report(.warning("cannot dial \(address): \(reason)"))
     }
-    if edge.attempts.isEmpty { attemptFailed(edge, reason) }
+    if edge.attempts.isEmpty { attemptsExhausted(edge, reason) }
   }
 
-  private func dial(_ address: SocketAddress, _ edge: EdgeState) throws {
+  private func dialTLS(_ address: SocketAddress, _ edge: EdgeState) throws {
     let session = TLSLink(
       client: try edge.trust.context(), serverName: edge.settings.hubHost, store: store)
     let exchange = try EdgeHandshake(edgeID: edge.settings.edgeID, secret: edge.settings.secret)
@@ -147,11 +178,15 @@ extension Shard {
     scheduleDial(edge, at: now + delay)
   }
 
-  /// For good: the edge is about to stop.
+  /// Ends the attempt under way, and says nothing of it.
   func giveUpDialling(_ edge: EdgeState) {
     edge.dialing = .idle
     edge.untried = []
     cancelDial(edge)
+    cancelFallback(edge)
+    let given = edge.attempts
+    edge.attempts = []
+    for id in given { endLink(id, .replaced) }
   }
 
   private func cancelDial(_ edge: EdgeState) {
@@ -178,18 +213,28 @@ extension Shard {
       endLink(id, .socket(code: -completion.result))
       return
     }
-    edge.dialing = .idle
-    edge.untried = []
-    cancelDial(edge)
-    for other in edge.attempts where other != id { endLink(other, .replaced) }
+    settle(on: id, edge)
     if let timer = links[id].timer { timers.cancel(timer) }
     beginHandshake(links[id], tls, id)
   }
 
-  /// The hub's certificate was accepted: say who we are.
+  /// An address has answered: the others are given up.
+  private func settle(on id: SlotID, _ edge: EdgeState) {
+    edge.dialing = .idle
+    edge.untried = []
+    cancelDial(edge)
+    let others = edge.attempts.filter { $0 != id }
+    edge.attempts = [id]
+    for other in others { endLink(other, .replaced) }
+  }
+
+  /// The hub's certificate was accepted: say who we are. Over QUIC that is said already, in what
+  /// only the hub that was trusted can read.
   func hubTrusted(_ edge: EdgeState, _ link: Link, _ id: SlotID) {
     edge.trust.accepted(link.peerPin)
-    guard case .edge(let exchange) = link.handshake else { return }
+    guard case .tls = link.transport, case .edge(let exchange) = link.handshake else {
+      return settle(on: id, edge)
+    }
     link.line = exchange.line
     markDirty(link, id)
   }
@@ -202,12 +247,17 @@ extension Shard {
     case .needsMore: break
     case .accepted(let message):
       edge.attempts = []
+      cancelFallback(edge)
+      let former = edge.tunnel
       edge.tunnel = id
       linkReady(link, id, side: .edge)
       answerOffer(message, edge, link)
       report(
         .tunnelUp(hub: link.peer, transport: link.transport.name, cipher: link.cipherName))
       configure(message, edge, link, id)
+      if let former { moveOn(from: former, to: link, edge) }
+      scheduleQUICRetry(edge, link)
+      if case .quic = link.transport { watchAddresses(edge) }
     case .refused(let reason):
       endLink(
         id, reason == EdgeConfigMessage.unauthorized.error ? .unauthorized : .refusedByHub(reason))
@@ -224,19 +274,45 @@ extension Shard {
       report(.tunnelDrained(hub: link.peer, reason: reason))
       return
     }
+    let wasAttempt = edge.attempts.contains(id)
+    guard edge.tunnel == id || wasAttempt else { return }
     if edge.tunnel == id { edge.tunnel = nil }
     edge.attempts.removeAll { $0 == id }
+    if case .quic = link.transport, !wasReady { edge.resumption = nil }
     if !wasReady, edge.dialing == .connecting {
       if !edge.untried.isEmpty { return dialNext(edge) }
     }
-    guard edge.tunnel == nil, edge.attempts.isEmpty, edge.untried.isEmpty else { return }
-    attemptFailed(edge, reason, livedFor: wasReady ? now - link.readySince : .zero)
+    guard edge.attempts.isEmpty, edge.untried.isEmpty else { return }
+    if wasReady {
+      // An attempt over another transport may be under way: it is the next now.
+      guard edge.dialing == .idle else { return }
+      attemptFailed(edge, reason, livedFor: now - link.readySince)
+    } else {
+      attemptsExhausted(edge, reason)
+    }
   }
 
-  private func attemptFailed(
+  /// All addresses have failed over one transport.
+  private func attemptsExhausted(_ edge: EdgeState, _ reason: LinkEndReason) {
+    if edge.tunnel == nil, !reason.isRefusal,
+      let next = edge.transports.fallback(from: edge.dialTransport)
+    {
+      fallBack(to: next, edge, reason)
+    } else {
+      attemptFailed(edge, reason)
+    }
+  }
+
+  func attemptFailed(
     _ edge: EdgeState, _ reason: LinkEndReason, livedFor: Interval = .zero
   ) {
     guard case .running = phase else { return }
+    cancelFallback(edge)
+    // It was one beside a tunnel that is up: that goes on.
+    if let tunnel = edge.tunnel {
+      edge.dialing = .idle
+      return scheduleQUICRetry(edge, links[tunnel])
+    }
     var why = EndReason.lost(livedFor: livedFor)
     if case .unauthorized = reason { why = .unauthorized }
     let delay = edge.reconnect.delay(after: why, random: ring.random())
@@ -271,8 +347,13 @@ extension Shard {
   /// Takes into force what the hub offers and we know, and says so in our first frame (SPEC 5). A
   /// hub that offers none of it hears nothing.
   private func answerOffer(_ message: EdgeConfigMessage, _ edge: EdgeState, _ link: Link) {
-    link.extensions = edge.extensions.intersection(Extensions(names: message.extensions))
+    let known: Extensions = link.tls == nil ? .quic : .framed
+    link.extensions = edge.extensions.intersection(known)
+      .intersection(Extensions(names: message.extensions))
     guard !link.extensions.isEmpty else { return }
+    if case .quic(let quic) = link.transport {
+      quic.tunnel.usesUDPStreams = link.extensions.contains(.udpStream)
+    }
     if link.extensions.contains(.autoWindow) { link.tunnel?.framed?.usesAutoWindows = true }
     link.tunnel?.sendHello(hello(of: link, draining: false))
   }

@@ -79,22 +79,24 @@ extension Shard {
     // Who was refused gets no second line.
     guard link.refusal == nil else { return }
     var rest = plaintext
-    if link.phase == .awaitingLine { handleLine(of: link, id, &rest) }
+    if link.phase == .awaitingLine {
+      _ = rest.removePrefix(handleLine(of: link, id, store.bytes(rest)))
+    }
     guard link.phase == .ready, rest.count > 0, let tunnel = link.tunnel?.framed else { return }
     // Step 5: frames, one event each; a DATA payload is an event for each piece that has arrived.
     tunnel.receive(rest)
-    handleEvents(of: .framed(tunnel), link, id)
+    handleEvents(of: tunnel, link, id)
     if tunnel.hasOutput { markDirty(link, id) }
   }
 
-  func handleEvents(of tunnel: Tunnel, _ link: Link, _ id: SlotID) {
+  func handleEvents(of tunnel: FramedTunnel, _ link: Link, _ id: SlotID) {
     while link.phase == .ready, let event = tunnel.pollEvent(now: now) {
-      handle(event, of: tunnel, link, id)
+      handle(event, of: .framed(tunnel), link, id)
     }
   }
 
   /// Step 6: what a frame means for the connection at this end.
-  private func handle(_ event: TunnelEvent, of tunnel: Tunnel, _ link: Link, _ id: SlotID) {
+  func handle(_ event: TunnelEvent, of tunnel: Tunnel, _ link: Link, _ id: SlotID) {
     switch event {
     case .data(let stream, let slice):
       let owner = tunnel.owner(of: stream)

@@ -1,7 +1,8 @@
-// Tunnels as connections: TLS handshake, the line exchange, liveness, and their end.
+// Tunnels as connections: the handshake, the line exchange, liveness, and their end.
 
 import RIBase
 import RIControl
+import RIQUIC
 import RIRing
 import RITLS
 import RITunnel
@@ -34,25 +35,25 @@ extension Shard {
     if tls.session.hasControlOutput { markDirty(link, id) }
   }
 
-  /// TLS is up: the edge sends its line, the hub waits for it.
+  /// The handshake is done: the edge sends its line, the hub waits for it.
   func linkEstablished(_ link: Link, _ id: SlotID) {
     link.phase = .awaitingLine
     if case .edge(let edge) = role { hubTrusted(edge, link, id) }
   }
 
-  /// Feeds the line exchange; `rest` keeps what follows the line.
-  func handleLine(of link: Link, _ id: SlotID, _ rest: inout Slice) {
+  /// Feeds the line exchange; returns how many bytes belonged to it.
+  func handleLine(of link: Link, _ id: SlotID, _ bytes: UnsafeRawBufferPointer) -> Int {
     switch (link.handshake, role) {
     case (.hub(var exchange), .hub(let hub)):
-      let (verdict, consumed) = exchange.receive(store.bytes(rest), edges: hub.allowed)
+      let (verdict, consumed) = exchange.receive(bytes, edges: hub.allowed)
       link.handshake = .hub(exchange)
-      _ = rest.removePrefix(consumed)
       edgeLineReceived(verdict, hub, link, id)
+      return consumed
     case (.edge(var exchange), .edge(let edge)):
-      let (verdict, consumed) = exchange.receive(store.bytes(rest))
+      let (verdict, consumed) = exchange.receive(bytes)
       link.handshake = .edge(exchange)
-      _ = rest.removePrefix(consumed)
       hubLineReceived(verdict, edge, link, id)
+      return consumed
     default: preconditionFailure("a link has the side of its shard")
     }
   }
@@ -62,8 +63,12 @@ extension Shard {
     link.phase = .ready
     link.readySince = now
     link.connectedAt = ring.wallClockSeconds
-    link.tunnel = .framed(
-      FramedTunnel(role: side, store: store, now: now, budget: budget, seed: ring.random()))
+    switch link.transport {
+    case .tls:
+      link.tunnel = .framed(
+        FramedTunnel(role: side, store: store, now: now, budget: budget, seed: ring.random()))
+    case .quic(let quic): link.tunnel = .quic(quic.tunnel)
+    }
     link.liveness = Liveness(role: side == .hub ? .hub : .edge, now: now)
     refreshPath(of: link)
     rescheduleLinkTimer(link, id)
@@ -127,6 +132,7 @@ extension Shard {
       link.kernelAskedAt = now
       switch link.transport {
       case .tls(let tls): link.kernelRoundTrip = ring.minimumRoundTrip(of: tls.socket)
+      case .quic: break
       }
     }
     let seen = [link.liveness?.baseRoundTrip, link.kernelRoundTrip]
@@ -146,7 +152,7 @@ extension Shard {
     for timer in [link.timer, link.heldBackTimer].compactMap(\.self) { timers.cancel(timer) }
     link.timer = nil
     link.heldBackTimer = nil
-    link.tunnel?.end()
+    link.tunnel?.framed?.end()
     link.tunnel = nil
     for index in 0..<connections.slotsEverUsed {
       guard let connection = connections.id(at: index), connections[connection].link == id,
@@ -158,6 +164,7 @@ extension Shard {
     endSessions(tellsPeer: false) { $0.link == id }
     switch link.transport {
     case .tls(let tls): close(tls, id, saysGoodbye: !link.isLeaving && !wasConnecting)
+    case .quic(let quic): close(quic, id, reason)
     }
     switch role {
     case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)
@@ -171,15 +178,19 @@ extension Shard {
     return (link.isDraining || isDraining) && tunnel.streamsHeld == tunnel.sessionsHeld
   }
 
-  /// Half-closes a quiet link; it ends when its peer closes. One in its handshake ends at once.
+  /// Leaves a quiet link. On TLS that is a half-close, and it ends when its peer closes; over QUIC,
+  /// and in its handshake, it ends at once.
   func leave(_ id: SlotID) {
     let link = links[id]
     guard link.phase == .ready else { return endLink(id, .stopping) }
-    link.isLeaving = true
     switch link.transport {
-    case .tls(let tls): tls.session.close()
+    case .tls(let tls):
+      link.isLeaving = true
+      tls.session.close()
+      markDirty(link, id)
+    // All that was sent has been acknowledged.
+    case .quic: endLink(id, .drained)
     }
-    markDirty(link, id)
   }
 
   private func close(_ tls: TLSTransport, _ id: SlotID, saysGoodbye: Bool) {

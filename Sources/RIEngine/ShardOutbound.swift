@@ -115,6 +115,7 @@ extension Shard {
       links[id].isDirty = false
       switch links[id].transport {
       case .tls(let tls): flushLink(links[id], tls, id)
+      case .quic: sentLinks.append(id)
       }
     }
     scratch.removeAll(keepingCapacity: true)
@@ -157,7 +158,7 @@ extension Shard {
     precondition(sealed == batch.byteCount, "a batch fits its buffer")
     batch.clear()
     // What was sent made room for more, or was the last of a stream.
-    if let tunnel = link.tunnel { handleEvents(of: tunnel, link, id) }
+    if let tunnel = link.tunnel?.framed { handleEvents(of: tunnel, link, id) }
   }
 
   /// A hub's line can be longer than a batch: then it goes in parts, before any frame.

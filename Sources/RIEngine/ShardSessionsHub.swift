@@ -9,6 +9,7 @@ import RIWire
 extension Shard {
   /// A client's first datagram is on its way: `payload` is its header.
   func sessionOpened(_ stream: StreamRef, of tunnel: Tunnel, _ link: Link, _ id: SlotID) {
+    guard admitsStreams(link, id) else { return }
     guard case .hub(let hub) = role, let edge = link.edge, case .running = phase,
       case .success(let admission) = admitSession(
         header: tunnel.payload, edge: edge, settings: hub.settings)

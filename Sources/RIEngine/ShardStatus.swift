@@ -27,6 +27,10 @@ public struct ShardCounters: Codable, Equatable, Sendable {
   /// Datagrams that clients' and targets' sockets took.
   public var datagramsDelivered: UInt64 = 0
   public var drops = DatagramDrops()
+  /// Packets of tunnels over QUIC that were longer than a receive takes.
+  public var packetsCut: UInt64 = 0
+  /// Batches of packets that the kernel did not cut, and that were sent one by one.
+  public var batchesRefused: UInt64 = 0
 
   public init() {}
 }
@@ -59,14 +63,6 @@ public struct DatagramDrops: Codable, Equatable, Sendable {
     noTunnel + noSession + noTarget + queueFull + stuck + noBuffer + socketFull + tooLong + refused
       + failed
   }
-}
-
-/// What carries a tunnel.
-public enum TunnelTransport: String, Codable, Sendable {
-  case tcpTls, quic
-
-  /// As people say it.
-  public var label: String { self == .tcpTls ? "TLS" : "QUIC" }
 }
 
 /// A tunnel that is up. Times are in seconds, sizes in bytes.
@@ -185,7 +181,8 @@ extension Shard {
       draining: link.isDraining || isDraining, activeStreams: tunnel.activeStreams,
       sustainedStreams: tunnel.sustainedStreams, udpSessions: tunnel.activeSessions,
       queuedBytes: tunnel.queuedBytes.total + tunnel.datagramBytesQueued,
-      queueLimitBytes: link.backlog.limitBytes, bytesIn: link.bytesIn, bytesOut: link.bytesOut)
+      queueLimitBytes: link.backlog.limitBytes, bytesIn: link.wireBytes.received,
+      bytesOut: link.wireBytes.sent)
   }
 
   private func edgeID(of link: Link) -> String {

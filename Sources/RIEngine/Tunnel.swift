@@ -3,16 +3,20 @@
 // existential.
 
 import RIBase
+import RIQUIC
 import RITunnel
 
-/// A tunnel of either transport. Each method is `FramedTunnel`'s of that name.
+/// A tunnel of either transport. Each method is that of the same name of both. Events are polled
+/// from each in its own way (ShardInbound, ShardQUIC), and so are their ends.
 enum Tunnel {
   case framed(FramedTunnel)
+  case quic(QUICTunnel)
 
   /// What it is made of, where that matters.
   var framed: FramedTunnel? {
     switch self {
     case .framed(let tunnel): tunnel
+    case .quic: nil
     }
   }
 }
@@ -24,6 +28,7 @@ extension Tunnel {
   func open(header: UnsafeRawBufferPointer, owner: SlotID, now: Instant) -> StreamRef? {
     switch self {
     case .framed(let tunnel): tunnel.open(header: header, owner: owner, now: now)
+    case .quic(let tunnel): tunnel.open(header: header, owner: owner, now: now)
     }
   }
 
@@ -31,6 +36,7 @@ extension Tunnel {
   func openSession(header: UnsafeRawBufferPointer, owner: SlotID, now: Instant) -> StreamRef? {
     switch self {
     case .framed(let tunnel): tunnel.openSession(header: header, owner: owner, now: now)
+    case .quic(let tunnel): tunnel.openSession(header: header, owner: owner, now: now)
     }
   }
 
@@ -38,6 +44,7 @@ extension Tunnel {
   func accept(_ stream: StreamRef, owner: SlotID) {
     switch self {
     case .framed(let tunnel): tunnel.accept(stream, owner: owner)
+    case .quic(let tunnel): tunnel.accept(stream, owner: owner)
     }
   }
 
@@ -45,6 +52,7 @@ extension Tunnel {
   func send(_ slice: Slice, on stream: StreamRef) {
     switch self {
     case .framed(let tunnel): tunnel.send(slice, on: stream)
+    case .quic(let tunnel): tunnel.send(slice, on: stream)
     }
   }
 
@@ -52,6 +60,7 @@ extension Tunnel {
   func finish(_ stream: StreamRef) {
     switch self {
     case .framed(let tunnel): tunnel.finish(stream)
+    case .quic(let tunnel): tunnel.finish(stream)
     }
   }
 
@@ -59,6 +68,7 @@ extension Tunnel {
   func reset(_ stream: StreamRef) {
     switch self {
     case .framed(let tunnel): tunnel.reset(stream)
+    case .quic(let tunnel): tunnel.reset(stream)
     }
   }
 
@@ -66,6 +76,7 @@ extension Tunnel {
   func consumed(_ bytes: Int, on stream: StreamRef, now: Instant) {
     switch self {
     case .framed(let tunnel): tunnel.consumed(bytes, on: stream, now: now)
+    case .quic(let tunnel): tunnel.consumed(bytes, on: stream, now: now)
     }
   }
 
@@ -73,6 +84,7 @@ extension Tunnel {
   func sendRoom(_ stream: StreamRef, atLeast least: Int) -> Int {
     switch self {
     case .framed(let tunnel): tunnel.sendRoom(stream, atLeast: least)
+    case .quic(let tunnel): tunnel.sendRoom(stream, atLeast: least)
     }
   }
 
@@ -81,48 +93,50 @@ extension Tunnel {
     switch self {
     case .framed(let tunnel):
       tunnel.sendDatagram(slice, on: session, queueBytesMax: queueBytesMax)
+    case .quic(let tunnel):
+      tunnel.sendDatagram(slice, on: session, queueBytesMax: queueBytesMax)
     }
   }
 
   func dropDatagrams() -> Int {
     switch self {
     case .framed(let tunnel): tunnel.dropDatagrams()
+    case .quic(let tunnel): tunnel.dropDatagrams()
     }
   }
 
   func replaceQueues(_ body: (inout SliceQueue) -> Void) {
     switch self {
     case .framed(let tunnel): tunnel.replaceQueues(body)
+    case .quic(let tunnel): tunnel.replaceQueues(body)
     }
   }
 
   func sendPing(_ payload: UnsafeRawBufferPointer) {
     switch self {
     case .framed(let tunnel): tunnel.sendPing(payload)
+    case .quic(let tunnel): tunnel.sendPing(payload)
     }
   }
 
   func sendPong(_ payload: UnsafeRawBufferPointer) {
     switch self {
     case .framed(let tunnel): tunnel.sendPong(payload)
+    case .quic(let tunnel): tunnel.sendPong(payload)
     }
   }
 
   func sendConfig(_ payload: [UInt8]) {
     switch self {
     case .framed(let tunnel): tunnel.sendConfig(payload)
+    case .quic(let tunnel): tunnel.sendConfig(payload)
     }
   }
 
   func sendHello(_ payload: [UInt8]) {
     switch self {
     case .framed(let tunnel): tunnel.sendHello(payload)
-    }
-  }
-
-  func end() {
-    switch self {
-    case .framed(let tunnel): tunnel.end()
+    case .quic(let tunnel): tunnel.sendHello(payload)
     }
   }
 }
@@ -130,18 +144,12 @@ extension Tunnel {
 // MARK: Events and getters
 
 extension Tunnel {
-  @inline(__always)
-  func pollEvent(now: Instant) -> TunnelEvent? {
-    switch self {
-    case .framed(let tunnel): tunnel.pollEvent(now: now)
-    }
-  }
-
   /// Of the event just polled.
   @inline(__always)
   var payload: UnsafeRawBufferPointer {
     switch self {
     case .framed(let tunnel): tunnel.payload
+    case .quic(let tunnel): tunnel.payload
     }
   }
 
@@ -149,6 +157,7 @@ extension Tunnel {
   func owner(of stream: StreamRef) -> SlotID {
     switch self {
     case .framed(let tunnel): tunnel.owner(of: stream)
+    case .quic(let tunnel): tunnel.owner(of: stream)
     }
   }
 
@@ -156,6 +165,7 @@ extension Tunnel {
   func tier(of stream: StreamRef) -> Tier {
     switch self {
     case .framed(let tunnel): tunnel.tier(of: stream)
+    case .quic(let tunnel): tunnel.tier(of: stream)
     }
   }
 
@@ -163,12 +173,14 @@ extension Tunnel {
   func isRead(_ stream: StreamRef) -> Bool {
     switch self {
     case .framed(let tunnel): tunnel.isRead(stream)
+    case .quic(let tunnel): tunnel.isRead(stream)
     }
   }
 
   func details(of stream: StreamRef) -> (id: UInt32, bytes: UInt64)? {
     switch self {
     case .framed(let tunnel): tunnel.details(of: stream)
+    case .quic(let tunnel): tunnel.details(of: stream)
     }
   }
 
@@ -177,6 +189,7 @@ extension Tunnel {
   var hasOutput: Bool {
     switch self {
     case .framed(let tunnel): tunnel.hasOutput
+    case .quic(let tunnel): tunnel.hasOutput
     }
   }
 
@@ -184,48 +197,56 @@ extension Tunnel {
   var queuedBytes: QueuedBytes {
     switch self {
     case .framed(let tunnel): tunnel.queuedBytes
+    case .quic(let tunnel): tunnel.queuedBytes
     }
   }
 
   var datagramBytesQueued: Int {
     switch self {
     case .framed(let tunnel): tunnel.datagramBytesQueued
+    case .quic(let tunnel): tunnel.datagramBytesQueued
     }
   }
 
   var streamsHeld: Int {
     switch self {
     case .framed(let tunnel): tunnel.streamsHeld
+    case .quic(let tunnel): tunnel.streamsHeld
     }
   }
 
   var sessionsHeld: Int {
     switch self {
     case .framed(let tunnel): tunnel.sessionsHeld
+    case .quic(let tunnel): tunnel.sessionsHeld
     }
   }
 
   var activeStreams: Int {
     switch self {
     case .framed(let tunnel): tunnel.activeStreams
+    case .quic(let tunnel): tunnel.activeStreams
     }
   }
 
   var activeSessions: Int {
     switch self {
     case .framed(let tunnel): tunnel.activeSessions
+    case .quic(let tunnel): tunnel.activeSessions
     }
   }
 
   var sustainedStreams: Int {
     switch self {
     case .framed(let tunnel): tunnel.sustainedStreams
+    case .quic(let tunnel): tunnel.sustainedStreams
     }
   }
 
   var counters: TunnelCounters {
     switch self {
     case .framed(let tunnel): tunnel.counters
+    case .quic(let tunnel): tunnel.counters
     }
   }
 }

@@ -3,6 +3,11 @@
 import RIBase
 
 extension IORing {
+  /// A UDP socket connected to `address`.
+  public func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
+    try connectDatagram(to: address, from: nil)
+  }
+
   /// Sends datagrams without congestion marks.
   public func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,

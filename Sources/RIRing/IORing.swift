@@ -152,8 +152,11 @@ public protocol IORing: AnyObject {
   func bindDatagram(to address: SocketAddress, reusePort: Bool) throws(RingError) -> Socket
   /// An unconnected TCP socket for `connect`.
   func makeStreamSocket(_ family: IPAddress.Family) throws(RingError) -> Socket
-  /// A UDP socket connected to `address`.
-  func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket
+  /// A UDP socket connected to `address`, from `source`, which other sockets may be bound to (nil:
+  /// any). What comes from there to here is then this socket's, and not theirs.
+  func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket
   func localAddress(of socket: Socket) -> SocketAddress?
   func peerAddress(of socket: Socket) -> SocketAddress?
   /// The shortest time to the peer of a TCP connection and back that the kernel has seen of late;

@@ -52,9 +52,17 @@ struct Sockets {
     return socket
   }
 
-  func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
+  func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket {
     let socket = try make(SOCK_DGRAM, address.ip.family)
     reportDatagramDetails(socket, address.ip.family)
+    do throws(RingError) {
+      if let source { try bind(socket, to: source, reusePort: true) }
+    } catch {
+      closeNow(socket)
+      throw error
+    }
     let result = KernelAddress(address).withSockaddr { connect(socket.descriptor, $0, $1) }
     if result != 0 {
       let code = errno

@@ -83,7 +83,10 @@ public struct ConfigurationSource: Sendable {
   }
 
   /// Variables of the engine that are no keys of the configuration.
-  private static let otherVariables = ["REMOTEINGRESS_RING", "REMOTEINGRESS_EXTENSIONS"]
+  private static let otherVariables = [
+    "REMOTEINGRESS_RING", "REMOTEINGRESS_EXTENSIONS", "REMOTEINGRESS_QUIC_PATIENCE",
+    "REMOTEINGRESS_QUIC_RETRY", "REMOTEINGRESS_QUIC_CONGESTION",
+  ]
 
   private func flagLayer(_ keys: [FlatKey]) throws(ConfigurationError) -> SourceNode {
     var layer = SourceNode(origin: .unwritten)

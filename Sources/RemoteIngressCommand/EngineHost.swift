@@ -114,7 +114,10 @@ extension EngineEvent {
     case .note(let text): logger.info("\(text)")
     case .warning(let text): logger.warning("\(text)")
     case .hubReady(let address): logger.info("hub ready on \(address)")
-    case .edgeConnected(let id, let address): logger.info("edge \(id) connected from \(address)")
+    case .edgeConnected(let id, let address, let transport):
+      logger.info("edge \(id) connected from \(address) over \(transport.label)")
+    case .edgeMoved(let id, let former, let address):
+      logger.info("edge \(id) moved from \(former) to \(address)")
     case .edgeDraining(let id, let address):
       logger.info("edge \(id) is draining, at \(address)")
     case .edgeDisconnected(let id, let address, let reason):
@@ -127,6 +130,8 @@ extension EngineEvent {
     case .tunnelDown(let reason, let retryAfter):
       let milliseconds = retryAfter.nanoseconds / 1_000_000
       logger.warning("no tunnel: \(reason); next attempt in \(milliseconds) ms")
+    case .tunnelMoved(let hub, let transport):
+      logger.info("new streams go to \(hub) over \(transport.label)")
     case .tunnelDraining(let hub):
       logger.info("the hub at \(hub) is draining: dialling anew")
     case .tunnelDrained(let hub, let reason):

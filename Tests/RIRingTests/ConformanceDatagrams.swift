@@ -152,6 +152,28 @@ import Testing
     #expect(try collect(driver, socket, token) { $0.count == 1 }[0].datagram.congestionMarks == 0)
   }
 
+  /// A connected socket at an address that another one is bound to takes what comes from its peer,
+  /// and leaves the rest to the other.
+  @Test(arguments: Backend.available)
+  func aConnectedSocketTakesItsPeersDatagrams(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    driver.releasesBuffers = false
+    let shared = driver.keep(
+      try driver.ring.bindDatagram(to: SocketAddress(.loopbackV4, 0), reusePort: true))
+    let address = try #require(driver.ring.localAddress(of: shared))
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    let peer = try #require(driver.ring.localAddress(of: client))
+    let own = driver.keep(try driver.ring.connectDatagram(to: peer, from: address))
+    let (atOwn, atShared) = (driver.token(), driver.token())
+    driver.ring.receiveDatagrams(on: own, into: RingDriver.datagrams, token: atOwn)
+    driver.ring.receiveDatagrams(on: shared, into: RingDriver.datagrams, token: atShared)
+    let other = driver.keep(try driver.ring.connectDatagram(to: address))
+    #expect(try send(driver, [1], client, to: nil) == 1)
+    #expect(try send(driver, [2], other, to: nil) == 1)
+    #expect(try collect(driver, own, atOwn) { $0.count == 1 }.map(\.payload) == [[1]])
+    #expect(try collect(driver, shared, atShared) { $0.count == 1 }.map(\.payload) == [[2]])
+  }
+
   @Test(arguments: Backend.available)
   func bufferSizesAreWhatWasAskedFor(_ backend: Backend) throws {
     let driver = try RingDriver(backend)

@@ -115,8 +115,10 @@ public final class EpollRing: IORing {
     try sockets.makeStreamSocket(family)
   }
 
-  public func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
-    try sockets.connectDatagram(to: address)
+  public func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket {
+    try sockets.connectDatagram(to: address, from: source)
   }
 
   public func localAddress(of socket: Socket) -> SocketAddress? {

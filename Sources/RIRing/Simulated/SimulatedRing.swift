@@ -116,9 +116,12 @@ public final class SimulatedRing: IORing {
     return Socket(descriptor: socket.descriptor)
   }
 
-  public func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
-    let local = SocketAddress(kernel.sourceAddress(on: host, to: address.ip), 0)
-    let socket = try kernel.makeSocket(.datagram, at: local, reusePort: false, ring: self)
+  public func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket {
+    let local = source ?? SocketAddress(kernel.sourceAddress(on: host, to: address.ip), 0)
+    let socket = try kernel.makeSocket(
+      .datagram, at: local, reusePort: source != nil, ring: self)
     socket.remote = address
     return Socket(descriptor: socket.descriptor)
   }
