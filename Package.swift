@@ -40,7 +40,9 @@ let package = Package(
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
     .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
-    .target(name: "CNGTCP2", dependencies: ["CLibNGTCP2"]),
+    .target(
+      name: "CNGTCP2", dependencies: ["CLibNGTCP2"],
+      linkerSettings: [.linkedLibrary("ngtcp2"), .linkedLibrary("gnutls")]),
     .target(
       name: "CIPSecMB",
       linkerSettings: [.linkedLibrary("IPSec_MB", .when(platforms: [.linux]))]),

@@ -72,6 +72,32 @@ public enum Limits {
   public static let refusalsBelieved = 3
   /// Handshakes under way from which on clients have to show that they are where they say.
   public static let quicRetryThreshold = 64
+  /// ClientHellos of 0-RTT that are remembered for the ten seconds in which one could be replayed.
+  public static let quicReplaysMax = 65_536
+  /// What may be on its way or wait for missing bytes in front of it, of all streams of a link:
+  /// 1 Gbit/s over half a second. Before an edge is admitted: its line and as much again.
+  public static let quicConnectionWindowBytes: UInt64 = 64 << 20
+  public static let quicStrangerWindowBytes: UInt64 = 16 << 10
+  /// Unidirectional streams that carry one large datagram each, under way at once.
+  public static let quicLargeDatagramsMax = 64
+  /// Sent data of a link that waits for its acknowledgement and holds buffers meanwhile. Beyond it
+  /// local sockets are read no more.
+  public static let quicUnackedBytesMax = 16 << 20
+  /// A stream's turn: smaller than a batch, so that short streams do not wait behind long ones.
+  public static let quicQuantumBytes = 16 << 10
+  /// Slices up to this size are copied together rather than pin a buffer each until acknowledged.
+  public static let quicCopiedBytesMax = 2 << 10
+  /// Slices of one stream gathered into one packet.
+  public static let quicVectorsMax = 16
+  /// Packets of one batch, and their bytes: what the kernel takes at once (UDP_SEGMENT, udp(7)).
+  public static let quicBatchPacketsMax = 64
+  public static let quicBatchBytesMax = 65_000
+  /// Answers without a link (stateless resets, Retry, version negotiation) that wait to be sent,
+  /// and how many there may be a second.
+  public static let quicAnswersQueuedMax = 256
+  public static let quicAnswersPerSecond = 1_000
+  /// Edge: how often a session's open is repeated in front of data (SPEC 3).
+  public static let quicOpenRepeatInterval = Interval.milliseconds(250)
 
   // MARK: Flow control (SPEC 2.4)
 

@@ -27,6 +27,8 @@ public struct QUICSettings: Sendable {
   public var retryThreshold = Limits.quicRetryThreshold
   public var handshakesMax = Limits.handshakesMax
   public var connectionsMax = Limits.tunnelsMax
+  /// Whether packets are protected by RICrypto's keys; else by GnuTLS's. The same bytes.
+  public var usesOwnProtection = true
   /// Hub: whether tickets allow 0-RTT.
   public var allowsEarlyData = true
 
