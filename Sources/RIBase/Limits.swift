@@ -80,6 +80,9 @@ public enum Limits {
   public static let quicStrangerWindowBytes: UInt64 = 16 << 10
   /// Unidirectional streams that carry one large datagram each, under way at once.
   public static let quicLargeDatagramsMax = 64
+  /// And in all, in each direction: ngtcp2 0.12 keeps an object of about 300 bytes for each until
+  /// the link ends.
+  public static let quicLargeDatagramsPerLinkMax = 1 << 17
   /// Sent data of a link that waits for its acknowledgement and holds buffers meanwhile. Beyond it
   /// local sockets are read no more.
   public static let quicUnackedBytesMax = 16 << 20

@@ -80,6 +80,7 @@ public final class QUICTunnel {
   @exclusivity(unchecked) var shutdowns: [Int64] = []
   @exclusivity(unchecked) var largeOutCount = 0
   @exclusivity(unchecked) var largeInCount = 0
+  @exclusivity(unchecked) var largeInTotal = 0
   @exclusivity(unchecked) var gathered: Slice?
   @exclusivity(unchecked) var gatheredBytes = 0
 

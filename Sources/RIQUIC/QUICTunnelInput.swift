@@ -272,6 +272,10 @@ extension QUICTunnel {
     counters.streamsRefused &+= 1
     shutdowns.append(streams[slot].id)
     retire(slot, as: .dead)
+    if streams[slot].kind == .largeIn {
+      forgetBelow(slot)
+      freeIfDone(slot)
+    }
   }
 
   private func largeData(_ slot: SlotID, _ bytes: UnsafeRawBufferPointer, isLast: Bool) {
@@ -281,10 +285,20 @@ extension QUICTunnel {
       return
     }
     streams[slot].bytes.append(bytes, limit: limit)
-    if isLast {
-      streams[slot].isReceiveFinished = true
-      queue(.largeDatagram, slot)
+    guard isLast else { return }
+    streams[slot].isReceiveFinished = true
+    forgetBelow(slot)
+    largeInTotal += 1
+    if largeInTotal < Limits.quicLargeDatagramsPerLinkMax, let link {
+      quic_link_extend_streams(link, 0, 1)
     }
+    queue(.largeDatagram, slot)
+  }
+
+  /// ngtcp2 0.12 never closes a unidirectional stream of the peer, so nothing is waited for.
+  private func forgetBelow(_ slot: SlotID) {
+    if let link { quic_link_tag_stream(link, streams[slot].id, 0) }
+    streams[slot].isClosedBelow = true
   }
 
   /// The peer resets a stream, or reads it no more (RFC 9000 sections 19.4, 19.5).
@@ -308,10 +322,8 @@ extension QUICTunnel {
       endpoint.markReady(self)
       return
     }
-    if let link, (id & 1 == 0) == (role == .hub) {
-      // The peer may open another.
-      quic_link_extend_streams(link, id & 2 == 0 ? 1 : 0, id & 2 == 0 ? 0 : 1)
-    }
+    // The peer may open another.
+    if let link, id & 3 == 0, role == .hub { quic_link_extend_streams(link, 1, 0) }
     let slot = SlotID(tag: tag)
     guard tag != 0, streams.contains(slot) else { return }
     unackedBytes -= Int(streams[slot].unacked.byteCount)
@@ -321,8 +333,7 @@ extension QUICTunnel {
       if streams[slot].isOpened {
         retire(slot, as: .ending)
         queue(.closed, slot)
-      } else if streams[slot].kind != .largeIn || !streams[slot].isReceiveFinished {
-        // A whole large datagram is still to be told.
+      } else {
         retire(slot, as: .dead)
       }
     }
