@@ -251,7 +251,7 @@ extension QUICEndpoint {
     _ packet: UnsafeRawBufferPointer, _ id: ConnectionID, _ path: QUICPath, _ now: Instant
   ) {
     counters.droppedUnknown &+= 1
-    guard packet.count > 40 else { return }
+    guard packet.count > 21 else { return }
     guard answers.take(now: now) else {
       counters.droppedRateLimited &+= 1
       return
