@@ -78,7 +78,9 @@ let package = Package(
       ],
       resources: [
         .embedInCode("Page/page.html"), .embedInCode("Page/page.css"),
-        .embedInCode("Page/page.js"),
+        .embedInCode("Page/page.js"), .embedInCode("Page/view.js"),
+        .embedInCode("Page/plot.js"), .embedInCode("Page/parts.js"),
+        .embedInCode("Page/figures.js"), .embedInCode("Page/reasons.js"),
       ]),
     .executableTarget(
       name: "remoteingress",
@@ -116,7 +118,17 @@ let package = Package(
       ],
       path: "Bench/ri-bench"),
 
+    // What ci/fuzz runs, and tests replay. It looks into the engine where that is open to tests.
+    .target(
+      name: "FuzzKit",
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIEngine",
+      ],
+      path: "Fuzz/FuzzKit"),
+
     .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzKit"]),
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
     .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
@@ -149,6 +161,7 @@ let package = Package(
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress", "embedded-tunnel",
       ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
@@ -157,3 +170,12 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// ci/fuzz alone: an executable that needs libFuzzer.
+if Context.environment["REMOTEINGRESS_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "CFuzzer", path: "Fuzz/CFuzzer"),
+    .executableTarget(
+      name: "ri-fuzz", dependencies: ["CFuzzer", "FuzzKit"], path: "Fuzz/ri-fuzz"),
+  ]
+}

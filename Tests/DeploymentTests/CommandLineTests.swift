@@ -36,9 +36,10 @@ struct CommandLineTests {
     }
     for role in ["hub", "edge"] {
       let help = try Tool.run(Files.binary, role, "--help").output
-      let flags = help.matches(of: /\n {2}(--[a-z-]+)/).map(\.output.1)
+      let flags = help.matches(of: /\n {2}--([a-z-]+)/).map(\.output.1)
       #expect(flags.count > 15)
-      for flag in flags where flag != "--version" { #expect(page.contains(flag), "\(flag)") }
+      let missing = flags.filter { $0 != "version" && !page.contains(".It Fl -\($0)") }
+      #expect(missing.isEmpty)
     }
   }
 

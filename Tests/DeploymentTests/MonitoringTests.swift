@@ -49,4 +49,23 @@ struct MonitoringTests {
       }
     }
   }
+
+  @Test(
+    "dashboard and alert rules ask for metrics that hub or edge export",
+    .enabled(if: Files.hasBinary))
+  func metricsExist() throws {
+    let metrics = try Tool.run("python3", "\(Files.tools)/metrics.py", Files.binary)
+    try #require(metrics.succeeded, "\(metrics.output)")
+    var exported: Set<Substring> = []
+    for match in metrics.output.matches(of: /# TYPE (\w+) (\w+)/) {
+      let suffixes = match.output.2 == "histogram" ? ["_bucket", "_sum", "_count"] : [""]
+      for suffix in suffixes { exported.insert(match.output.1 + suffix) }
+    }
+    for file in [Self.rules, Self.ruleTests, Self.dashboard] {
+      let names = Set(try Files.text(file).matches(of: /remoteingress_\w+/).map(\.output))
+      #expect(names.count > 10)
+      let unknown = names.subtracting(exported)
+      #expect(unknown.isEmpty, "\(file)")
+    }
+  }
 }

