@@ -114,7 +114,17 @@ let package = Package(
       ],
       path: "Bench/ri-bench"),
 
+    // What ci/fuzz runs, and tests replay. It looks into the engine where that is open to tests.
+    .target(
+      name: "FuzzKit",
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIEngine",
+      ],
+      path: "Fuzz/FuzzKit"),
+
     .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzKit"]),
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
     .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
@@ -145,9 +155,21 @@ let package = Package(
       name: "LibraryTests",
       dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
+    // Checks what Profiles/deploy ships, with the tools of those who use it.
+    .testTarget(name: "DeploymentTests", exclude: ["tools"]),
   ],
   swiftLanguageModes: [.v6]
 )
+
+// ci/fuzz alone: an executable that needs libFuzzer.
+if Context.environment["REMOTEINGRESS_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "CFuzzer", path: "Fuzz/CFuzzer"),
+    .executableTarget(
+      name: "ri-fuzz", dependencies: ["CFuzzer", "FuzzKit"], path: "Fuzz/ri-fuzz"),
+  ]
+}

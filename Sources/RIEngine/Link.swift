@@ -61,6 +61,8 @@ final class Link {
   @exclusivity(unchecked) var line: [UInt8] = []
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
   var refusal: LinkEndReason?
+  /// The same with its line, while the answer waits because the address guesses secrets.
+  var heldRefusal: (reason: LinkEndReason, answer: [UInt8])?
   /// Our direction ends with what TLS has to say, which is close_notify.
   var isLeaving = false
   /// Listed in the shard's `dirtyLinks`.

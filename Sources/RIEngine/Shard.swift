@@ -59,6 +59,8 @@ public final class Shard {
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
+  /// Descriptors that this process may have.
+  var descriptorsMax = Int.max
   /// Links whose handshake has bytes to go on with, in the order of their coming.
   @exclusivity(unchecked) var handshakeQueue: [SlotID] = []
   /// The pools' returns when a handshake found no buffer; it goes on when one has come back.

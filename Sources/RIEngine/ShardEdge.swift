@@ -347,7 +347,8 @@ extension Shard {
       return
     }
     guard let id = edge.tunnel, let tunnel = links[id].tunnel, case .running = phase,
-      let source = ring.peerAddress(of: socket), let local = ring.localAddress(of: socket)
+      !isReserved(socket), let source = ring.peerAddress(of: socket),
+      let local = ring.localAddress(of: socket)
     else {
       counters.clientsRefused += 1
       return refuse(socket)

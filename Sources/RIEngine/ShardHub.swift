@@ -14,6 +14,7 @@ final class HubState {
   var allowed: AllowedEdges
   let tls: TLSServerContext
   var gate: HandshakeGate
+  var guesses = GuessThrottle()
   let tunnelAddresses: [SocketAddress]
   /// The extensions that this hub offers.
   let offer: Extensions
@@ -129,11 +130,30 @@ extension Shard {
       endHandshakeReceive(of: link, id)
       report(.edgeConnected(edgeID: edge.id, address: link.peer))
     case .refused(let edgeID, let answer):
-      link.line = answer
-      link.refusal = .refused(edgeID: edgeID)
-      markDirty(link, id)
+      let reason = LinkEndReason.refused(edgeID: edgeID)
+      let wait = hub.guesses.refused(link.peer.ip, now: now)
+      guard wait > .zero else { return refuse(link, id, reason, answer) }
+      link.heldRefusal = (reason, answer)
+      if let timer = link.timer { timers.cancel(timer) }
+      link.timer = schedule(.link, id, at: now + wait)
     case .malformed(let error): endLink(id, .handshakeFailed("\(error)"))
     }
+  }
+
+  /// Says no; the link ends when that is said.
+  private func refuse(_ link: Link, _ id: SlotID, _ reason: LinkEndReason, _ answer: [UInt8]) {
+    link.line = answer
+    link.refusal = reason
+    markDirty(link, id)
+  }
+
+  /// A guesser has waited for its answer. False when there is none that waits.
+  func answerGuess(_ link: Link, _ id: SlotID) -> Bool {
+    guard let (reason, answer) = link.heldRefusal else { return false }
+    link.heldRefusal = nil
+    link.timer = schedule(.link, id, at: now + Limits.lateAnswerTimeout)
+    refuse(link, id, reason, answer)
+    return true
   }
 
   /// What the edge knows beyond the protocol (SPEC 5): what we have offered of that is in force
@@ -206,7 +226,7 @@ extension Shard {
   func hubLinkEnded(_ hub: HubState, _ link: Link, _ reason: LinkEndReason, wasReady: Bool) {
     guard let edge = link.edge, wasReady else {
       hub.gate.leave(link.peer.ip)
-      reportRefusal(link.peer, link.refusal ?? reason)
+      reportRefusal(link.peer, link.refusal ?? link.heldRefusal?.reason ?? reason)
       return
     }
     report(.edgeDisconnected(edgeID: edge.id, address: link.peer, reason: reason))
@@ -332,6 +352,10 @@ extension Shard {
   private func connectTarget(_ id: SlotID, to address: SocketAddress) {
     do {
       let socket = try ring.makeStreamSocket(address.ip.family)
+      guard !isReserved(socket) else {
+        refuse(socket)
+        return connectionFailed(id)
+      }
       connections[id].socket = socket
       ring.connect(
         socket, to: address, token: OperationToken(.connectionConnect, id).token)

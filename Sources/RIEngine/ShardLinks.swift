@@ -9,7 +9,8 @@ import RIWire
 
 extension Shard {
   func armReceive(of link: Link, _ id: SlotID) {
-    guard !link.receiving, link.phase != .closing else { return }
+    // Who waits for being refused has nothing more to say.
+    guard !link.receiving, link.phase != .closing, link.heldRefusal == nil else { return }
     link.receiving = true
     if link.isStranger {
       ring.receive(
@@ -82,6 +83,7 @@ extension Shard {
     guard links.contains(id) else { return }
     let link = links[id]
     link.timer = nil
+    if answerGuess(link, id) { return }
     guard link.phase == .ready else { return endLink(id, .handshakeTimedOut) }
     if link.isLeaving, case .running = phase { return endLink(id, .drained) }
     guard sendPings(on: link) else { return endLink(id, .silent) }

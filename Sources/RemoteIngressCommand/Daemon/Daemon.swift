@@ -133,7 +133,7 @@ struct Daemon<Role: DaemonRole> {
     let limit = isDraining ? 0 : configuration.settings.drainSeconds
     if !isDraining {
       log.write(.info, "draining: no new streams, live ones have \(limit) s")
-      notifier.send("STOPPING=1")
+      notifier.sendStopping(within: limit)
     }
     isDraining = true
     Task {
