@@ -36,10 +36,18 @@ let package = Package(
     .systemLibrary(
       name: "CLibNFTables", path: "Sources/System/nftables", pkgConfig: "libnftables",
       providers: [.apt(["libnftables-dev"])]),
+    .systemLibrary(
+      name: "CLibNGTCP2", path: "Sources/System/ngtcp2", pkgConfig: "libngtcp2_crypto_gnutls",
+      providers: [
+        .apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])
+      ]),
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
     .target(name: "CLinuxProcess"),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
     .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
+    .target(
+      name: "CNGTCP2", dependencies: ["CLibNGTCP2"],
+      linkerSettings: [.linkedLibrary("ngtcp2"), .linkedLibrary("gnutls")]),
     .target(
       name: "CIPSecMB",
       linkerSettings: [.linkedLibrary("IPSec_MB", .when(platforms: [.linux]))]),
@@ -51,12 +59,16 @@ let package = Package(
     .target(name: "RITLS", dependencies: ["RIBase", "RICrypto", "COpenSSL"]),
     .target(name: "RIWire", dependencies: ["RIBase"]),
     .target(name: "RITunnel", dependencies: ["RIBase", "RIWire"]),
+    .target(
+      name: "RIQUIC",
+      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "CNGTCP2"]),
     .target(name: "RIControl", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .target(name: "RIFirewall", dependencies: ["RIBase", "RIWire", "CNFTables"]),
     .target(
       name: "RIEngine",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall",
       ]),
 
     // The product around it.
@@ -78,7 +90,9 @@ let package = Package(
       ],
       resources: [
         .embedInCode("Page/page.html"), .embedInCode("Page/page.css"),
-        .embedInCode("Page/page.js"),
+        .embedInCode("Page/page.js"), .embedInCode("Page/view.js"),
+        .embedInCode("Page/plot.js"), .embedInCode("Page/parts.js"),
+        .embedInCode("Page/figures.js"), .embedInCode("Page/reasons.js"),
       ]),
     .executableTarget(
       name: "remoteingress",
@@ -112,7 +126,17 @@ let package = Package(
       ],
       path: "Bench/ri-bench"),
 
+    // What ci/fuzz runs, and tests replay. It looks into the engine where that is open to tests.
+    .target(
+      name: "FuzzKit",
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIEngine",
+      ],
+      path: "Fuzz/FuzzKit"),
+
     .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzKit"]),
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
     .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
@@ -121,13 +145,16 @@ let package = Package(
       dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL", "CMallocCount"]),
     .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
+    .testTarget(
+      name: "RIQUICTests",
+      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC"], exclude: ["peers"]),
     .testTarget(name: "RIFirewallTests", dependencies: ["RIBase", "RIWire", "RIFirewall"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(
       name: "RIEngineTests",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
-        "RIEngine", "CMallocCount",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall", "RIEngine", "CMallocCount",
       ]),
     .testTarget(
       name: "RemoteIngressTests",
@@ -143,6 +170,7 @@ let package = Package(
       name: "LibraryTests",
       dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
@@ -151,3 +179,12 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// ci/fuzz alone: an executable that needs libFuzzer.
+if Context.environment["REMOTEINGRESS_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "CFuzzer", path: "Fuzz/CFuzzer"),
+    .executableTarget(
+      name: "ri-fuzz", dependencies: ["CFuzzer", "FuzzKit"], path: "Fuzz/ri-fuzz"),
+  ]
+}

@@ -8,6 +8,8 @@ import RITunnel
 public enum LinkEndCause: String, CaseIterable, Codable, Sendable {
   case peerClosed, silent, timedOut, malformed, tooMany, unauthorized, refused, noAddress
   case replaced, revoked, outOfBuffers, stopping, drained, network, tls, protocolViolation
+  /// The peer was started anew and knows nothing of the tunnel (QUIC).
+  case forgotten
 }
 
 /// Something counted by cause. As JSON an object of those that there were.

@@ -57,6 +57,7 @@ final class ShardThread: Sendable {
       let waker = ring.waker
       let mailbox = ShardMailbox(capacity: Limits.mailboxMessagesMax) { waker.wake() }
       let shard = Shard(index: index, ring: ring, role: role(), mailbox: mailbox, report: report)
+      shard.descriptorsMax = raiseDescriptorLimit()
       try shard.start()
       outcome.set(.success(Started(mailbox: mailbox, tunnelPort: shard.tunnelPort)))
       shard.run()

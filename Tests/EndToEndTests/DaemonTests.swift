@@ -128,8 +128,8 @@ extension EndToEnd {
         bed.environment["WATCHDOG_USEC"] = "200000"
         let hub = try bed.startHub()
         try socket.wait(for: "READY=1")
-        for _ in 0..<3 { try socket.wait(for: "WATCHDOG=1") }
         try socket.wait(for: "STATUS=0 edges, 0 streams, 0 UDP sessions")
+        for _ in 0..<3 { try socket.wait(for: "WATCHDOG=1") }
         hub.send(SIGHUP)
         try socket.wait(for: "RELOADING=1\nMONOTONIC_USEC=")
         try socket.wait(for: "READY=1")

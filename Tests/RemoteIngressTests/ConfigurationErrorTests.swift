@@ -181,9 +181,6 @@ import Testing
       .edge, "hubHost: h\ntokenFile: f",
       "c.yaml:2: tokenFile: hubHost is given too: one of them has to go"),
     .init(
-      .edge, "hubHost: h\nedgeId: e\nsecret: s\ntransportMode: quic",
-      "c.yaml:4: transportMode: quic is not supported in this version"),
-    .init(
       .edge, "transportMode: tcp",
       "c.yaml:1: transportMode: 'tcp' is wrong; it must be one of tcpTls, quic, quicWithFallback"),
     .init(

@@ -46,6 +46,7 @@ package let coreDumpsVariable = "REMOTEINGRESS_CORE_DUMPS"
 /// Variables that the engine itself reads.
 let engineVariables = [
   "REMOTEINGRESS_RING", "REMOTEINGRESS_EXTENSIONS", "REMOTEINGRESS_TLS_RECORDS",
+  "REMOTEINGRESS_QUIC_PATIENCE", "REMOTEINGRESS_QUIC_RETRY", "REMOTEINGRESS_QUIC_CONGESTION",
   coreDumpsVariable,
 ]
 

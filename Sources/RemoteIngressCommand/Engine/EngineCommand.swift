@@ -54,9 +54,9 @@ private final class EngineHost: Sendable {
       if count < 0, errno == EINTR { continue }
       guard count > 0, lines.append(chunk[..<count], { take($0) }) else { break }
     }
-    // The supervisor is gone.
-    engine.withLock { $0 }?.cleanUp()
-    _exit(1)
+    // The supervisor is gone without a word, and the kernel is about to end us. The firewall stays
+    // for the next edge to replace, as it does when an engine is killed.
+    endProcess(1)
   }
 
   private func take(_ line: ArraySlice<UInt8>) {

@@ -58,7 +58,7 @@ extension HubStatus {
   fileprivate func lines(_ rates: Rates, _ now: Double) -> [String] {
     let port = tunnelPort.map { ", tunnel port \($0)" } ?? ""
     let head = [
-      "hub \(running ? "running" : "not running")\(port), version \(printable(version))",
+      "hub \(running ? "running" : "not running")\(port), version \(shown(version))",
       "\(connectedEdges.count) edges, \(activeStreams) streams, \(udpSessions) UDP sessions",
       process.line(now),
     ]
@@ -70,24 +70,24 @@ extension HubStatus {
 extension EdgeStatus {
   fileprivate func lines(_ rates: Rates, _ now: Double) -> [String] {
     var lines = [
-      "edge \(printable(edgeId ?? "")) \(connected ? "connected" : "not connected")"
-        + ", version \(printable(version))",
+      "edge \(shown(edgeId ?? "")) \(connected ? "connected" : "not connected")"
+        + ", version \(shown(version))",
       "\(activeStreams) streams, \(udpSessions) UDP sessions, "
-        + "public address \(printable(publicIp ?? "not known"))",
+        + "public address \(shown(publicIp ?? "not known"))",
       process.line(now),
       "firewall \(firewall.state.rawValue)"
         + (firewall.state == .applied
           ? ": \(firewall.rules) rules, \(firewall.blockedIps) blocked, "
             + "\(firewall.rateLimits) rate limits"
-          : "") + (firewall.reason.map { ": \(printable($0))" } ?? ""),
+          : "") + (firewall.reason.map { ": \(shown($0))" } ?? ""),
     ]
     lines += shards.memoryLines
     if !tunnels.isEmpty { lines += [""] + tunnelTable(tunnels, rates, now) }
     if !listeners.isEmpty {
       let rows = listeners.map {
         [
-          "\($0.transport.rawValue) \($0.port)", printable($0.address), $0.state.rawValue,
-          printable($0.error ?? ""),
+          "\($0.transport.rawValue) \($0.port)", shown($0.address), $0.state.rawValue,
+          shown($0.error ?? ""),
         ]
       }
       lines += [""] + table(["PORT", "ADDRESS", "STATE", ""], rows)
@@ -100,7 +100,7 @@ extension EngineProcessStatus {
   fileprivate func line(_ now: Double) -> String {
     let name = pid.map { "engine \($0)" } ?? "engine"
     let since = startedAt.map { " for \(duration(now - $0))" } ?? ""
-    let crash = lastCrash.map { ", the last time: \(printable($0))" } ?? ""
+    let crash = lastCrash.map { ", the last time: \(shown($0))" } ?? ""
     let crashes = crashesRecovered > 0 ? ", replaced \(crashesRecovered) times\(crash)" : ""
     return "\(name) \(state.rawValue)\(since)\(crashes)"
   }
@@ -132,13 +132,13 @@ extension [ShardStatus] {
 
 private func tunnelTable(_ links: [LinkStatus], _ rates: Rates, _ now: Double) -> [String] {
   let rows = links.map { link in
-    let name = printable(link.edgeID) + (link.draining ? " (draining)" : "")
+    let name = shown(link.edgeID) + (link.draining ? " (draining)" : "")
     let traffic =
       rates.areKnown
       ? [rates.rate(of: link) { $0.bytesIn }, rates.rate(of: link) { $0.bytesOut }]
       : [bytes(link.bytesIn), bytes(link.bytesOut)]
     return [
-      name, printable(link.address), link.transport.rawValue, duration(now - link.connectedAt),
+      name, shown(link.address), link.transport.rawValue, duration(now - link.connectedAt),
       link.roundTrip.map { milliseconds($0) } ?? "-", "\(link.activeStreams)",
       "\(link.udpSessions)",
     ] + traffic
@@ -188,4 +188,16 @@ private func milliseconds(_ seconds: Double) -> String { "\(tenths(seconds * 1_0
 private func tenths(_ value: Double) -> String {
   let tenths = Int((value * 10).rounded())
   return "\(tenths / 10).\(tenths % 10)"
+}
+
+/// Text of a peer, without what would move a terminal's cursor.
+private func shown(_ text: String) -> String {
+  String(
+    String.UnicodeScalarView(
+      text.unicodeScalars.map { scalar in
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: "?"
+        default: scalar
+        }
+      }))
 }
