@@ -164,6 +164,7 @@ let package = Package(
       name: "RemoteIngressTests",
       dependencies: [
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
