@@ -283,6 +283,7 @@ public final class QUICEndpoint {
     }
     guard let link = tunnel.link else { return }
     tunnel.now = now
+    tunnel.expiredAt = now
     let result = quic_link_expire(link, now.nanoseconds)
     if result != 0 { tunnel.fail(result) }
     settle(tunnel, now: now)
@@ -303,10 +304,18 @@ public final class QUICEndpoint {
       if tunnel.endReason != nil {
         deadlines.set(slot, tunnel.forgetAt)
       } else if let link = tunnel.link {
-        let expiry = quic_link_expiry(link)
-        deadlines.set(slot, expiry == .max ? nil : Instant(nanoseconds: expiry))
+        deadlines.set(slot, deadline(of: tunnel, quic_link_expiry(link)))
       }
     }
+  }
+
+  /// ngtcp2 leaves timers in the past that it has handled and that nothing has come of (those of
+  /// retired ids): to be looked at a little later, not at once for ever.
+  private func deadline(of tunnel: QUICTunnel, _ expiry: UInt64) -> Instant? {
+    if expiry == .max { return nil }
+    let expiry = Instant(nanoseconds: expiry)
+    guard let expiredAt = tunnel.expiredAt, expiry <= expiredAt else { return expiry }
+    return expiredAt + Limits.quicTimerIntervalMin
   }
 
   // MARK: Endings
