@@ -15,7 +15,8 @@ from aioquic.quic.events import DatagramFrameReceived, StreamDataReceived, Strea
 from aioquic.tls import SessionTicket
 
 HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 %d 443\r\n"
-V2 = bytes.fromhex("0d0a0d0a000d0a515549540a2112000c") + bytes([192, 0, 2, 1, 192, 0, 2, 2, 0, 9, 0, 53])
+ADDRESSES = bytes([192, 0, 2, 1, 192, 0, 2, 2, 0, 9, 0, 53])
+V2 = bytes.fromhex("0d0a0d0a000d0a515549540a2112000c") + ADDRESSES
 
 
 class Edge(QuicConnectionProtocol):
