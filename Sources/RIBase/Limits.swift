@@ -10,6 +10,8 @@ public enum Limits {
   public static let frameHeaderBytes = 9
   public static let dataPayloadBytesMax = 16 * mib
   public static let configPayloadBytesMax = 4 * mib
+  /// What a hub leaves free of that for what it adds itself: `draining`, extensions to come.
+  public static let configReserveBytes = 4 * kib
   public static let udpPayloadBytesMax = 65_507
   public static let openPayloadBytesMax = 107
   public static let udpOpenPayloadBytesMax = 1_024
@@ -49,6 +51,27 @@ public enum Limits {
   public static let quicKeepAliveInterval = Interval.milliseconds(1_500)
   /// What path MTU discovery tries at most: Ethernet, less IPv6's and UDP's headers.
   public static let quicUDPPayloadBytesMax = 1_452
+  /// With a fallback: how long QUIC has to bring a tunnel up, and how often it is tried again
+  /// beside a tunnel on TLS.
+  public static let quicPatience = Interval.seconds(5)
+  public static let quicRetryInterval = Interval.seconds(300)
+  /// Send and receive buffer of a tunnel's UDP socket: some milliseconds at 10 Gbit/s.
+  public static let packetSocketBufferBytes = 4 * mib
+  /// Batches of packets, 64 KiB each, that a socket may be sending at once, where its send buffer
+  /// is as large as it should be: less than that, so that none has to wait and is overtaken.
+  public static let packetBatchesPendingMax = 32
+  /// The same of a shard, in packets: where the kernel does not cut batches, each packet is a send
+  /// of its own.
+  public static let packetSendsMax = 16_384
+  /// How long an edge that has gone over to another transport may go on opening streams by its
+  /// old tunnel: what was under way.
+  public static let supersededGrace = Interval.seconds(5)
+  /// Rounds of sending and of telling what that has changed, before a tick goes on to the rest.
+  public static let packetRoundsPerTick = 8
+  /// How long a changed address or route waits for those that change with it.
+  public static let addressSettleTime = Interval.milliseconds(50)
+  /// The hub's host has said so often in a row that nobody listens: then it is believed.
+  public static let refusalsBelieved = 3
   /// Handshakes under way from which on clients have to show that they are where they say.
   public static let quicRetryThreshold = 64
   /// ClientHellos of 0-RTT that are remembered for the ten seconds in which one could be replayed.
@@ -138,6 +161,17 @@ public enum Limits {
   /// Handshakes whose bytes wait for their turn. With so many the shard accepts no more until half
   /// of them are done, a fraction of a second's work; what comes waits in the kernel's backlog.
   public static let handshakesWaitingMax = 256
+  /// Wrong secrets from one source that are answered at once; after these the answer waits for 1 s,
+  /// 2 s and so on up to the longest, which leaves time within an edge's `handshakeTimeout`.
+  public static let guessesFree = 8
+  public static let guessDelayMax = Interval.seconds(8)
+  /// One wrong secret of a source is forgotten each so often: as often as an edge that has a wrong
+  /// one comes back at most.
+  public static let guessForgottenAfter = Interval.seconds(15)
+  /// Sources whose guesses are remembered: a quarter of a megabyte.
+  public static let guessingSourcesMax = 4_096
+  /// How long a refused peer has to take its answer, when that had to wait.
+  public static let lateAnswerTimeout = Interval.seconds(2)
   /// What one receive takes of a peer that has not said who it is.
   public static let handshakeReceiveBytes = 4 * kib
 
@@ -157,6 +191,12 @@ public enum Limits {
 
   /// Listening sockets of a shard: every assigned port has one for each address family.
   public static let listenersMax = 4_096
+
+  /// Descriptors that no client and no target gets, so that tunnels, listeners and whoever looks at
+  /// the process still have theirs …
+  public static let descriptorsReserved = 64
+  /// … and this part of all of them, one of so many, where those are few.
+  public static let descriptorsReservedDivisor = 8
 
   /// Names of targets being looked up or remembered at once.
   public static let targetLookupsMax = 256
@@ -184,6 +224,17 @@ public enum Limits {
   public static let firewallSourcesMax = 524_288
   /// How long a stopping edge waits for its rules to be gone.
   public static let firewallEndTimeout = Interval.seconds(10)
+
+  // MARK: Engine and supervisor (SPEC 9)
+
+  /// A line between an engine and its supervisor. A configuration file has 16 MiB at most, and JSON
+  /// makes at most three times as much of it; a status has half a kilobyte for each tunnel.
+  public static let engineLineBytesMax = 64 * mib
+  /// What one read takes of such lines.
+  public static let engineReadBytes = 64 * kib
+  /// Lines of an engine that wait for its supervisor to read them, with events and log messages in
+  /// them; what comes on top is lost and counted.
+  public static let engineLinesQueuedMax = 4_096
 
   // MARK: Time
 

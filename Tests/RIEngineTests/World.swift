@@ -62,7 +62,8 @@ final class EngineUnderTest {
   func kill() {
     ring.kill()
     // A tunnel that is dropped with something in it traps: here it goes with its process.
-    for id in shard.links.ids { shard.links[id].tunnel?.end() }
+    for id in shard.links.ids { shard.links[id].tunnel?.framed?.end() }
+    for id in shard.packetPorts.ids { shard.packetPorts[id].endpoint.end() }
     hasEnded = true
     wasKilled = true
     endedAt = ring.kernel.now
@@ -227,7 +228,7 @@ final class World {
   func settle() {
     run(for: .seconds(1))
     _ = run(within: .seconds(1)) {
-      engines.allSatisfy { $0.readyLinks.allSatisfy { !$0.sending && $0.carry == nil } }
+      engines.allSatisfy { $0.readyLinks.allSatisfy { !$0.isSending && $0.tls?.carry == nil } }
     }
   }
 
