@@ -101,6 +101,8 @@ public enum Limits {
   /// and how many there may be a second.
   public static let quicAnswersQueuedMax = 256
   public static let quicAnswersPerSecond = 1_000
+  /// A timer of ngtcp2 that has been handled and is still due is looked at again no earlier.
+  public static let quicTimerIntervalMin = Interval.milliseconds(1)
   /// Edge: how often a session's open is repeated in front of data (SPEC 3).
   public static let quicOpenRepeatInterval = Interval.milliseconds(250)
 
