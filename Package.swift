@@ -15,6 +15,7 @@ let package = Package(
     .executable(name: "remoteingress", targets: ["remoteingress"]),
     .executable(name: "ri-bench", targets: ["ri-bench"]),
     .executable(name: "ri-link", targets: ["ri-link"]),
+    .executable(name: "ri-load", targets: ["ri-load"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -104,6 +105,10 @@ let package = Package(
       ],
       path: "Sources/RemoteIngressCommand"),
 
+    // Built with everything else, so that it stays true.
+    .executableTarget(
+      name: "embedded-tunnel", dependencies: ["RemoteIngress"], path: "Examples/EmbeddedTunnel"),
+
     // The load generator, the link emulator and the benchmark.
     .target(name: "CLoadIO", path: "Bench/CLoadIO"),
     .target(name: "LoadKit", dependencies: ["CLoadIO"], path: "Bench/LoadKit"),
@@ -117,6 +122,13 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Bench/ri-link"),
+    .executableTarget(
+      name: "ri-load",
+      dependencies: [
+        "CLoadIO", "LoadKit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Bench/ri-load"),
     .executableTarget(
       name: "ri-bench",
       dependencies: [
@@ -160,6 +172,7 @@ let package = Package(
       name: "RemoteIngressTests",
       dependencies: [
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -168,12 +181,16 @@ let package = Package(
     // The public library with real engines; `remoteingress` is there to be run, not to be imported.
     .testTarget(
       name: "LibraryTests",
-      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress", "embedded-tunnel",
+      ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
+    .testTarget(name: "LoadCommandTests", dependencies: ["ri-load"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
-    // Runs the release build of `remoteingress` as a user would; imports nothing of it.
-    .testTarget(name: "EndToEndTests", exclude: ["peers"]),
+    // Runs the release build of `remoteingress` and `ri-load` as a user would; imports nothing of
+    // them.
+    .testTarget(name: "EndToEndTests", dependencies: ["ri-load"], exclude: ["peers"]),
     // Checks what Profiles/deploy ships, with the tools of those who use it.
     .testTarget(name: "DeploymentTests", exclude: ["tools"]),
   ],
