@@ -242,8 +242,8 @@ import Testing
   }
 
   #if DEBUG
-    /// Packets that are authentic, with frames that are none: the link ends with its reason, at both
-    /// ends.
+    /// Packets that are authentic, with frames that are none: the link ends with its reason, at
+    /// both ends.
     @Test(arguments: [0xFF, 0x3F, 0x1E] as [UInt8])
     func authenticNonsense(byte: UInt8) throws {
       let pair = try LinkPair()
