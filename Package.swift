@@ -142,8 +142,8 @@ let package = Package(
     .target(
       name: "FuzzKit",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
-        "RIEngine",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall", "RIEngine",
       ],
       path: "Fuzz/FuzzKit"),
 
