@@ -64,6 +64,8 @@ public enum Limits {
   /// How long an edge that has gone over to another transport may go on opening streams by its
   /// old tunnel: what was under way.
   public static let supersededGrace = Interval.seconds(5)
+  /// How long an edge that is refused has to take the hub's line before its link is closed.
+  public static let refusalTime = Interval.milliseconds(250)
   /// Rounds of sending and of telling what that has changed, before a tick goes on to the rest.
   public static let packetRoundsPerTick = 8
   /// How long a changed address or route waits for those that change with it.
@@ -99,6 +101,8 @@ public enum Limits {
   /// and how many there may be a second.
   public static let quicAnswersQueuedMax = 256
   public static let quicAnswersPerSecond = 1_000
+  /// A timer of ngtcp2 that has been handled and is still due is looked at again no earlier.
+  public static let quicTimerIntervalMin = Interval.milliseconds(1)
   /// Edge: how often a session's open is repeated in front of data (SPEC 3).
   public static let quicOpenRepeatInterval = Interval.milliseconds(250)
 

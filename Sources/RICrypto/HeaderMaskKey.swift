@@ -42,7 +42,7 @@ public final class HeaderMaskKey {
     // SAFETY: EVP reads the sample's 16 bytes (or 5 zeros) and writes as many into `block`, of
     // which 5 are copied to the mask.
     withUnsafeTemporaryAllocation(byteCount: 2 * Self.sampleBytes, alignment: 16) { block in
-      let output = block.bindMemory(to: UInt8.self).baseAddress
+      guard let output = block.bindMemory(to: UInt8.self).baseAddress else { return }
       if isChaCha {
         // The sample is counter and nonce, as EVP has them (5.4.4).
         let zeros: (UInt32, UInt8) = (0, 0)
@@ -56,7 +56,7 @@ public final class HeaderMaskKey {
         _ = EVP_EncryptUpdate(context, output, &written, sample, Int32(Self.sampleBytes))
       }
       precondition(written >= Int32(Self.maskBytes), "EVP gave no mask")
-      mask.copyMemory(from: UnsafeRawPointer(block.baseAddress!), byteCount: Self.maskBytes)
+      mask.copyMemory(from: output, byteCount: Self.maskBytes)
     }
   }
 }

@@ -57,12 +57,15 @@ extension Shard {
     sendLine(of: link, tunnel, id)
   }
 
-  /// Hands a line to the tunnel; the link of an edge that is refused ends behind it.
+  /// Hands a line to the tunnel. The link of an edge that is refused ends a little later: what is
+  /// sent right behind a handshake may have to wait for its pace.
   private func sendLine(of link: Link, _ tunnel: QUICTunnel, _ id: SlotID) {
     guard link.phase != .closing, !link.line.isEmpty else { return }
     tunnel.sendControl(link.line)
     link.line = []
-    if let refusal = link.refusal { endLink(id, refusal) }
+    guard link.refusal != nil else { return }
+    if let timer = link.timer { timers.cancel(timer) }
+    link.timer = schedule(.link, id, at: now + Limits.refusalTime)
   }
 
   /// The link goes by another path now.

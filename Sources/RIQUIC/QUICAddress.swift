@@ -101,6 +101,7 @@ struct ConnectionID: Hashable {
   static func make(shard: UInt8) -> ConnectionID {
     var form = quic_cid()
     form.count = UInt8(ownBytes)
+    // SAFETY: the id's 20 bytes, of which the first 16 are written.
     withUnsafeMutableBytes(of: &form.bytes) {
       quic_random($0.bindMemory(to: UInt8.self).baseAddress, ownBytes)
       $0[0] = shard ^ $0[1]

@@ -73,8 +73,15 @@ extension QUICEndpoint {
   }
 
   private func readFailed(_ result: Int32, _ tunnel: QUICTunnel) {
-    // ngtcp2 passes over what is not authentic by itself; what it reports ends the link.
+    // ngtcp2 passes over what is not authentic by itself; what it reports ends the link. A first
+    // packet that is not authentic leaves nothing behind.
     tunnel.fail(result)
+    if result == QUIC_DROP, !tunnel.isSurfaced {
+      counters.droppedMalformed &+= 1
+      leaveHandshakes(tunnel)
+      tunnel.forgetAt = tunnel.now
+      tunnel.end()
+    }
   }
 
   /// Answers packets for a link that we have closed, ever more rarely (RFC 9000 section 10.2.1).
@@ -246,12 +253,15 @@ extension QUICEndpoint {
     if isWritten { counters.retriesSent &+= 1 }
   }
 
+  /// RFC 9000 section 10.3.
+  private static let resetBytesMin = 21
+
   /// RFC 9000 section 10.3: shorter than what it answers, so that two ends never go on for ever.
   private func resetStatelessly(
     _ packet: UnsafeRawBufferPointer, _ id: ConnectionID, _ path: QUICPath, _ now: Instant
   ) {
     counters.droppedUnknown &+= 1
-    guard packet.count > 21 else { return }
+    guard packet.count > Self.resetBytesMin else { return }
     guard answers.take(now: now) else {
       counters.droppedRateLimited &+= 1
       return
@@ -261,7 +271,7 @@ extension QUICEndpoint {
     ) { token in
       guard let tokenStart = token.baseAddress else { return }
       writeResetToken(of: id, to: tokenStart)
-      let isWritten = answer(path, bytesMax: min(packet.count - 1, 41)) {
+      let isWritten = answer(path, bytesMax: min(packet.count - 1, 2 * Self.resetBytesMin)) {
         quic_write_stateless_reset($0, $1, tokenStart)
       }
       if isWritten { counters.statelessResetsSent &+= 1 }

@@ -51,6 +51,8 @@ extension QUICEndpoint {
   private func writeBatch(
     of tunnel: QUICTunnel, into buffer: UnsafeMutableRawBufferPointer, now: Instant
   ) -> QUICPacketBatch? {
+    // SAFETY: packets are written at `start + used`, with the room that is left behind it; the
+    // caller lends the buffer for the call.
     guard let link = tunnel.link,
       let start = buffer.bindMemory(to: UInt8.self).baseAddress
     else { return nil }

@@ -152,7 +152,9 @@ struct HeldBytes {
     precondition(count + more.count <= limit)
     guard more.count > 0 else { return }
     if count + more.count > capacity { grow(to: min(limit, max(2 * capacity, count + more.count))) }
-    UnsafeMutableRawBufferPointer(start: start! + count, count: more.count).copyMemory(from: more)
+    if let start {
+      UnsafeMutableRawBufferPointer(start: start + count, count: more.count).copyMemory(from: more)
+    }
     count += more.count
   }
 

@@ -55,6 +55,8 @@ public final class QUICTunnel {
   /// The engine has called `end`.
   @exclusivity(unchecked) var isReleased = false
   @exclusivity(unchecked) var closing = ClosingState.open
+  /// When its timers were last handled.
+  @exclusivity(unchecked) var expiredAt: Instant?
   /// When the endpoint may forget it; set once it has ended.
   @exclusivity(unchecked) var forgetAt: Instant?
   @exclusivity(unchecked) var notices: Notices = []

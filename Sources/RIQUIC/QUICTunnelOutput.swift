@@ -133,6 +133,9 @@ extension QUICTunnel {
   }
 
   /// The first bytes of a stream's queue as vectors; whether they are all of it.
+  ///
+  /// SAFETY: vectors point into buffers that the queue holds, and after being sent `unacked`, until
+  /// ngtcp2 has acknowledged the bytes or closed the stream; pooled buffers do not move.
   private func fill(
     _ vectors: UnsafeMutableBufferPointer<quic_bytes>, from slot: SlotID, bytesMax: Int
   ) -> (count: Int, bytes: Int, isAll: Bool) {

@@ -9,7 +9,13 @@ import RIWire
 import Testing
 
 /// Made once: a key pair costs more than a test.
-let hubIdentity = try! TLSIdentity.selfSigned(commonName: "hub.example")
+let hubIdentity: TLSIdentity = {
+  do {
+    return try TLSIdentity.selfSigned(commonName: "hub.example")
+  } catch {
+    preconditionFailure("\(error)")
+  }
+}()
 let hubSecret = [UInt8](repeating: 7, count: 32)
 
 /// SplitMix64.
@@ -86,7 +92,7 @@ final class End {
   func slices(_ bytes: [UInt8]) -> [Slice] {
     stride(from: 0, to: bytes.count, by: 16 * 1024).map { start in
       let part = bytes[start..<min(start + 16 * 1024, bytes.count)]
-      let buffer = store[PoolID(2)].take()!
+      guard let buffer = store[PoolID(2)].take() else { preconditionFailure("too much at once") }
       let slice = Slice(buffer: buffer, offset: 0, count: part.count)
       store.mutableBytes(slice).copyBytes(from: part)
       return slice
@@ -221,8 +227,9 @@ final class LinkPair {
   func connect(resuming: QUICResumption? = nil, from address: SocketAddress = edgeAddress)
     -> QUICTunnel
   {
-    let tunnel = edge.endpoint.connect(
-      to: Self.hubAddress, from: address, serverName: "hub.example", resuming: resuming, now: now)!
+    let made = edge.endpoint.connect(
+      to: Self.hubAddress, from: address, serverName: "hub.example", resuming: resuming, now: now)
+    guard let tunnel = made else { preconditionFailure("no place for a link") }
     edge.tunnel = tunnel
     tunnel.sendControl(Self.line)
     return tunnel

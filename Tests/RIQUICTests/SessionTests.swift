@@ -21,7 +21,9 @@ import Testing
   }
 
   func send(_ bytes: [UInt8], _ end: End, _ session: StreamRef) -> Bool {
-    let buffer = end.store[bytes.count > 16_384 ? PoolID(0) : PoolID(2)].take()!
+    guard let buffer = end.store[bytes.count > 16_384 ? PoolID(0) : PoolID(2)].take() else {
+      return false
+    }
     let slice = Slice(buffer: buffer, offset: 0, count: bytes.count)
     end.store.mutableBytes(slice).copyBytes(from: bytes)
     return end.tunnel?.sendDatagram(slice, on: session) ?? false
