@@ -5,19 +5,10 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite("aioquic", .enabled(if: ForeignQUIC.isAvailable, "no aioquic: ci/setup brings it"))
+  @Suite("aioquic", .enabled(if: Aioquic.isAvailable, "no aioquic: ci/setup brings it"))
   struct ForeignQUIC {
-    static let python = "\(Product.packageDirectory)/.build/peers/bin/python3"
-
-    /// Says so, loudly, where it is missing.
-    static let isAvailable: Bool = {
-      if FileManager.default.isExecutableFile(atPath: python) { return true }
-      print("SKIPPED: every test with aioquic, for there is no \(python): run ci/setup")
-      return false
-    }()
-
     private func command(_ scenario: String, _ arguments: [String: Any]) -> [String] {
-      [Self.python, "\(Product.peers)/foreign_quic.py", scenario]
+      [Aioquic.python, "\(Product.peers)/foreign_quic.py", scenario]
         + arguments.map { "\($0)=\($1)" }
     }
 
@@ -76,4 +67,16 @@ extension EndToEnd {
       }
     }
   }
+}
+
+/// Python with aioquic.
+enum Aioquic {
+  static let python = "\(Product.packageDirectory)/.build/peers/bin/python3"
+
+  /// Says so, loudly, where it is missing.
+  static let isAvailable: Bool = {
+    if FileManager.default.isExecutableFile(atPath: python) { return true }
+    print("SKIPPED: every test with aioquic, for there is no \(python): run ci/setup")
+    return false
+  }()
 }
