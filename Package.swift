@@ -19,6 +19,10 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -38,6 +42,7 @@ let package = Package(
         .apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])
       ]),
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
+    .target(name: "CLinuxProcess"),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
     .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
     .target(
@@ -70,12 +75,30 @@ let package = Package(
     .target(
       name: "RemoteIngress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", .product(name: "Yams", package: "Yams"),
+        "RIBase", "RIWire", "RIControl", "CLinuxProcess", .product(name: "Yams", package: "Yams"),
+      ]),
+    .target(
+      name: "RIAdmin",
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress",
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      resources: [
+        .embedInCode("Page/page.html"), .embedInCode("Page/page.css"),
+        .embedInCode("Page/page.js"), .embedInCode("Page/view.js"),
+        .embedInCode("Page/plot.js"), .embedInCode("Page/parts.js"),
+        .embedInCode("Page/figures.js"), .embedInCode("Page/reasons.js"),
       ]),
     .executableTarget(
       name: "remoteingress",
       dependencies: [
-        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIEngine",
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin", "RIEngine", "RIRing",
+        "RIFirewall", "CLinuxProcess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -103,7 +126,17 @@ let package = Package(
       ],
       path: "Bench/ri-bench"),
 
+    // What ci/fuzz runs, and tests replay. It looks into the engine where that is open to tests.
+    .target(
+      name: "FuzzKit",
+      dependencies: [
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIEngine",
+      ],
+      path: "Fuzz/FuzzKit"),
+
     .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzKit"]),
     .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
     .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
@@ -129,10 +162,29 @@ let package = Package(
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .testTarget(
+      name: "RIAdminTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "RIAdmin"]),
+    // The public library with real engines; `remoteingress` is there to be run, not to be imported.
+    .testTarget(
+      name: "LibraryTests",
+      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
     // Runs the release build of `remoteingress` as a user would; imports nothing of it.
     .testTarget(name: "EndToEndTests", exclude: ["peers"]),
+    // Checks what Profiles/deploy ships, with the tools of those who use it.
+    .testTarget(name: "DeploymentTests", exclude: ["tools"]),
   ],
   swiftLanguageModes: [.v6]
 )
+
+// ci/fuzz alone: an executable that needs libFuzzer.
+if Context.environment["REMOTEINGRESS_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "CFuzzer", path: "Fuzz/CFuzzer"),
+    .executableTarget(
+      name: "ri-fuzz", dependencies: ["CFuzzer", "FuzzKit"], path: "Fuzz/ri-fuzz"),
+  ]
+}

@@ -10,6 +10,8 @@ public enum Limits {
   public static let frameHeaderBytes = 9
   public static let dataPayloadBytesMax = 16 * mib
   public static let configPayloadBytesMax = 4 * mib
+  /// What a hub leaves free of that for what it adds itself: `draining`, extensions to come.
+  public static let configReserveBytes = 4 * kib
   public static let udpPayloadBytesMax = 65_507
   public static let openPayloadBytesMax = 107
   public static let udpOpenPayloadBytesMax = 1_024
@@ -161,6 +163,17 @@ public enum Limits {
   /// Handshakes whose bytes wait for their turn. With so many the shard accepts no more until half
   /// of them are done, a fraction of a second's work; what comes waits in the kernel's backlog.
   public static let handshakesWaitingMax = 256
+  /// Wrong secrets from one source that are answered at once; after these the answer waits for 1 s,
+  /// 2 s and so on up to the longest, which leaves time within an edge's `handshakeTimeout`.
+  public static let guessesFree = 8
+  public static let guessDelayMax = Interval.seconds(8)
+  /// One wrong secret of a source is forgotten each so often: as often as an edge that has a wrong
+  /// one comes back at most.
+  public static let guessForgottenAfter = Interval.seconds(15)
+  /// Sources whose guesses are remembered: a quarter of a megabyte.
+  public static let guessingSourcesMax = 4_096
+  /// How long a refused peer has to take its answer, when that had to wait.
+  public static let lateAnswerTimeout = Interval.seconds(2)
   /// What one receive takes of a peer that has not said who it is.
   public static let handshakeReceiveBytes = 4 * kib
 
@@ -180,6 +193,12 @@ public enum Limits {
 
   /// Listening sockets of a shard: every assigned port has one for each address family.
   public static let listenersMax = 4_096
+
+  /// Descriptors that no client and no target gets, so that tunnels, listeners and whoever looks at
+  /// the process still have theirs …
+  public static let descriptorsReserved = 64
+  /// … and this part of all of them, one of so many, where those are few.
+  public static let descriptorsReservedDivisor = 8
 
   /// Names of targets being looked up or remembered at once.
   public static let targetLookupsMax = 256
@@ -207,6 +226,17 @@ public enum Limits {
   public static let firewallSourcesMax = 524_288
   /// How long a stopping edge waits for its rules to be gone.
   public static let firewallEndTimeout = Interval.seconds(10)
+
+  // MARK: Engine and supervisor (SPEC 9)
+
+  /// A line between an engine and its supervisor. A configuration file has 16 MiB at most, and JSON
+  /// makes at most three times as much of it; a status has half a kilobyte for each tunnel.
+  public static let engineLineBytesMax = 64 * mib
+  /// What one read takes of such lines.
+  public static let engineReadBytes = 64 * kib
+  /// Lines of an engine that wait for its supervisor to read them, with events and log messages in
+  /// them; what comes on top is lost and counted.
+  public static let engineLinesQueuedMax = 4_096
 
   // MARK: Time
 

@@ -3,7 +3,7 @@
 import RIBase
 
 /// What carries a tunnel.
-public enum TunnelTransport: String, Codable, Sendable {
+public enum TunnelTransport: String, CaseIterable, Codable, Sendable {
   case tcpTls, quic
 
   /// As people say it.

@@ -2,6 +2,7 @@
 // state directory.
 
 import FoundationEssentials
+import Glibc
 import RIControl
 import RICrypto
 import RIQUIC
@@ -82,6 +83,9 @@ final class EdgeTrust: Sendable {
 
   private func remember(_ pin: CertificatePin, in file: String) throws {
     let text = (try? String(contentsOfFile: file, encoding: .utf8)) ?? ""
+    // Whom to trust is for the owner alone to say.
+    let mask = umask(0o077)
+    defer { umask(mask) }
     try (text + "\(hub) \(pin)\n").write(toFile: file, atomically: true, encoding: .utf8)
   }
 }

@@ -35,16 +35,19 @@ public final class Engine: Sendable {
   private let shards: [ShardThread]
   /// Where a hub accepts edges; nil for an edge.
   public let tunnelPort: Port?
+  /// A hub's certificate, for its edges.
+  public let pin: CertificatePin?
   /// An edge's.
   private let firewall: EdgeFirewall?
 
   /// Starts a hub. Throws when its tunnel port cannot be bound or its certificate not be used.
   public init(hub settings: HubSettings, report: @escaping Report) throws(EngineError) {
     do throws(AllowedEdgeFault) {
-      for edge in settings.allowedEdges { try edge.check() }
+      try AllowedEdges.check(settings.allowedEdges)
     } catch {
       throw .settings("\(error)")
     }
+    forbidDumps()
     let (tls, quic, pin) = try Self.serverContexts(settings)
     let offer = try Self.allowedExtensions()
     let peers = ShardDirectory()
@@ -73,6 +76,7 @@ public final class Engine: Sendable {
     role = .hub
     shards = threads
     tunnelPort = threads.first?.tunnelPort
+    self.pin = pin
     firewall = nil
     peers.set(threads)
     report(.note("this hub's pin: \(pin)"))
@@ -94,6 +98,7 @@ public final class Engine: Sendable {
 
   /// Starts an edge: it dials its hub until it is stopped. Its one tunnel lives on one shard.
   public init(edge settings: EdgeSettings, report: @escaping Report) throws(EngineError) {
+    forbidDumps()
     let trust = try EdgeTrust(settings: settings, report: report)
     let extensions = try Self.allowedExtensions()
     let firewall = EdgeFirewall(report: report)
@@ -110,6 +115,7 @@ public final class Engine: Sendable {
       }
     ]
     tunnelPort = nil
+    pin = nil
   }
 
   private static func transportTimers() throws(EngineError) -> TransportTimers {
@@ -179,7 +185,7 @@ public final class Engine: Sendable {
   /// Replaces the edges that a hub allows; see SPEC 9. Throws what is wrong with one of them: then
   /// nothing changes.
   public func updateAllowedEdges(_ edges: [AllowedEdge]) throws(AllowedEdgeFault) {
-    for edge in edges { try edge.check() }
+    try AllowedEdges.check(edges)
     for shard in shards { shard.send(.updateAllowedEdges(edges)) }
   }
 
@@ -192,6 +198,17 @@ public final class Engine: Sendable {
   /// Removes what would outlive the process, which is the firewall. For a process that ends without
   /// waiting; blocks for a moment.
   public func cleanUp() { firewall?.end(within: Limits.firewallEndTimeout) }
+
+  /// Calls `body` when every shard that still runs has moved on.
+  public func probe(_ body: @escaping @Sendable () -> Void) {
+    let countdown = Countdown(from: shards.count, body)
+    for shard in shards { shard.send(.probe(ShardProbe { countdown.step() })) }
+  }
+
+  /// Whether streams that come and go are reported, one by one.
+  public func watchStreams(_ isWanted: Bool) {
+    for shard in shards { shard.send(.watchStreams(isWanted)) }
+  }
 
   /// A look at each shard that still runs.
   public func status() async -> EngineStatus {

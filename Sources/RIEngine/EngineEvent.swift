@@ -88,10 +88,25 @@ public enum EngineEvent: Sendable {
   case listening(TransportProtocol, address: SocketAddress)
   case listenFailed(TransportProtocol, address: SocketAddress, error: RingError)
   case listenerClosed(TransportProtocol, port: Port)
+  /// What the hub has an edge listen on, the first time in a tunnel or as a change.
+  case portsSet([Port], udp: [Port], isFirst: Bool)
   /// The firewall is what the hub asks for now, or is not, with the reason.
   case firewallUpdated(FirewallStatus)
   /// The address under which the Internet sees this edge is known, or has changed.
   case publicAddressDiscovered(IPAddress)
+  /// A client's connection has come through an edge; only while streams are watched.
+  case streamOpened(WatchedStream)
+  /// It has ended, in both directions if it is complete.
+  case streamClosed(WatchedStream, after: Interval, isComplete: Bool)
   /// A stream has become a sustained flow (SPEC 2.5). `edgeID` is nil at the edge.
   case streamSustained(edgeID: String?, stream: UInt32, bytes: UInt64)
+}
+
+/// A stream of a hub, for who watches them one by one.
+public struct WatchedStream: Sendable {
+  /// Of all of this process.
+  public var id: UInt64
+  public var edgeID: String
+  public var source: SocketAddress
+  public var destination: SocketAddress
 }

@@ -41,6 +41,8 @@ final class Link {
   var hasSaidHello = false
   /// The other end has said that it is about to stop.
   var isDraining = false
+  /// When its handshake began.
+  var beganAt = Instant(nanoseconds: 0)
   /// When the tunnel came up; `connectedAt` in seconds since 1970.
   var readySince = Instant(nanoseconds: 0)
   var connectedAt = 0.0
@@ -51,6 +53,8 @@ final class Link {
   @exclusivity(unchecked) var line: [UInt8] = []
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
   var refusal: LinkEndReason?
+  /// The same with its line, while the answer waits because the address guesses secrets.
+  var heldRefusal: (reason: LinkEndReason, answer: [UInt8])?
   /// We have ended our direction: nothing more is sent.
   var isLeaving = false
   /// Since when a tunnel of the same edge over another transport takes new streams (at the hub).

@@ -121,6 +121,14 @@ extension Shard {
     return completion.result >= 0 ? Socket(descriptor: completion.result) : nil
   }
 
+  /// Whether a socket of a client or target is one of the last that the process may have. The
+  /// kernel gives the lowest number that is free.
+  func isReserved(_ socket: Socket) -> Bool {
+    let reserve = min(
+      Limits.descriptorsReserved, descriptorsMax / Limits.descriptorsReservedDivisor)
+    return Int(socket.descriptor) >= descriptorsMax - reserve
+  }
+
   /// Leaves tunnels that come in the kernel's backlog for now.
   func pauseAccepting() {
     guard !isAcceptPaused else { return }

@@ -55,9 +55,12 @@ public final class Shard {
   @exclusivity(unchecked) var now: Instant
   @exclusivity(unchecked) var phase = ShardPhase.running
   @exclusivity(unchecked) var counters = ShardCounters()
+  @exclusivity(unchecked) var metrics = ShardMetrics()
 
   /// Where a hub's shard accepts edges.
   var tunnelPort: Port?
+  /// Descriptors that this process may have.
+  var descriptorsMax = Int.max
   /// Links whose handshake has bytes to go on with, in the order of their coming.
   @exclusivity(unchecked) var handshakeQueue: [SlotID] = []
   /// The pools' returns when a handshake found no buffer; it goes on when one has come back.
@@ -68,6 +71,8 @@ public final class Shard {
   var whenNotListening: (() -> Void)?
   var throttles: MessageThrottles
 
+  /// Streams that are reported one by one (hub); nil: none is.
+  var watched: WatchedStreams?
   /// Tunnels over QUIC: endpoints, their sockets, what these are sending.
   let packetPorts: Slab<PacketPort>
   let packetSockets: Slab<PacketSocket>
@@ -225,6 +230,7 @@ public final class Shard {
     leaveOutgoingTunnels()
     finishDrainIfDone()
     forgetEndedLinks()
+    noteLoop()
   }
 
   private func handle(_ completion: Completion) {

@@ -249,6 +249,7 @@ extension Shard {
 
   func connectionClosed(_ id: SlotID) {
     guard connections.contains(id) else { return }
+    if watched != nil { watchClosed(id) }
     store.removeAll(from: &connections[id].outgoing)
     store.removeAll(from: &connections[id].arriving)
     connections.remove(id)

@@ -46,7 +46,10 @@ final class EdgeState {
   var ports: [Port] = []
   var portsUDP: [Port] = []
   var listeners: [ListenerKey: SlotID] = [:]
-  var failed: Set<ListenerKey> = []
+  /// Where binding failed, and why.
+  var failed: [ListenerKey: RingError] = [:]
+  /// The ports of the next CONFIG are the first of a new tunnel.
+  var isAssigning = false
 
   let bindAddresses: [IPAddress]
   var desk: FirewallDesk
@@ -96,6 +99,7 @@ extension Shard {
   /// A new attempt: the name is looked up anew each time.
   private func dial(_ edge: EdgeState) {
     edge.dialing = .resolving
+    metrics.dials += 1
     edge.dialTransport = edge.transports.first
     ring.resolve(
       host: edge.settings.hubHost, port: edge.settings.hubPort,
@@ -107,6 +111,7 @@ extension Shard {
     let found = completion.result > 0 ? ring.takeAddresses(completion.token) : []
     edge.candidates = admitHub(found, edge)
     guard !edge.candidates.isEmpty else {
+      metrics.handshakeFailures.count(.noAddress)
       attemptFailed(edge, .noAddress(edge.settings.hubHost, code: -completion.result))
       return
     }
@@ -250,6 +255,7 @@ extension Shard {
       cancelFallback(edge)
       let former = edge.tunnel
       edge.tunnel = id
+      edge.isAssigning = true
       linkReady(link, id, side: .edge)
       answerOffer(message, edge, link)
       report(
@@ -369,8 +375,13 @@ extension Shard {
     guard case .running = phase else { return }
     change(.tcp, listenerChanges(from: edge.ports, to: message.listenPorts), edge)
     change(.udp, listenerChanges(from: edge.portsUDP, to: message.listenPortsUdp), edge)
+    let areNews = edge.ports != message.listenPorts || edge.portsUDP != message.listenPortsUdp
     edge.ports = message.listenPorts
     edge.portsUDP = message.listenPortsUdp
+    if edge.isAssigning || areNews {
+      report(.portsSet(edge.ports, udp: edge.portsUDP, isFirst: edge.isAssigning))
+    }
+    edge.isAssigning = false
   }
 
   private func change(
@@ -379,7 +390,7 @@ extension Shard {
     for port in changes.close {
       for ip in edge.bindAddresses {
         let key = ListenerKey(transport, SocketAddress(ip, port))
-        edge.failed.remove(key)
+        edge.failed[key] = nil
         if let id = edge.listeners.removeValue(forKey: key) { closeListener(id) }
       }
       report(.listenerClosed(transport, port: port))
@@ -398,18 +409,18 @@ extension Shard {
         case .tcp: try openListener(on: key.address, purpose: .clients, reusePort: false)
         case .udp: try openDatagramListener(on: key.address)
         }
-      edge.failed.remove(key)
+      edge.failed[key] = nil
       report(.listening(key.transport, address: key.address))
     } catch {
       if isWithoutFamily(key.address, error) { return }
-      if edge.failed.insert(key).inserted {
+      if edge.failed.updateValue(error, forKey: key) == nil {
         report(.listenFailed(key.transport, address: key.address, error: error))
       }
     }
   }
 
   func retryListeners(_ edge: EdgeState) {
-    for key in edge.failed { openClientListener(key, edge) }
+    for key in edge.failed.keys { openClientListener(key, edge) }
   }
 
   // MARK: Clients come
@@ -419,7 +430,8 @@ extension Shard {
       return
     }
     guard let id = edge.tunnel, let tunnel = links[id].tunnel, case .running = phase,
-      let source = ring.peerAddress(of: socket), let local = ring.localAddress(of: socket)
+      !isReserved(socket), let source = ring.peerAddress(of: socket),
+      let local = ring.localAddress(of: socket)
     else {
       counters.clientsRefused += 1
       return refuse(socket)

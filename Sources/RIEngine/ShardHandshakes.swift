@@ -31,7 +31,8 @@ extension Shard {
       if link.phase != .closing { waitForTurn(store.bytes(slice), link, tls, id) }
       store.release(slice)
     }
-    guard !completion.more, link.phase != .closing else { return }
+    // A guesser's place is taken until its answer is due, whether it waits for that or not.
+    guard !completion.more, link.phase != .closing, link.heldRefusal == nil else { return }
     switch completion.result {
     case 1...: if tls.unopened.isEmpty { armReceive(of: link, tls, id) }
     case 0:
@@ -101,7 +102,7 @@ extension Shard {
     link.liveness?.received(now: now)
     openRecords(of: link, tls, id, slice)
     store.release(slice)
-    guard link.phase != .closing else { return }
+    guard link.phase != .closing, link.heldRefusal == nil else { return }
     if tls.hasEnded { endLink(id, .peerClosed) } else { armReceive(of: link, tls, id) }
   }
 }

@@ -15,6 +15,7 @@ final class HubState {
   var allowed: AllowedEdges
   let tls: TLSServerContext
   var gate: HandshakeGate
+  var guesses = GuessThrottle()
   let tunnelAddresses: [SocketAddress]
   /// The extensions that this hub offers.
   let offer: Extensions
@@ -117,6 +118,7 @@ extension Shard {
     guard let peer = ring.peerAddress(of: socket) else { return refuse(socket) }
     guard hub.gate.admit(peer.ip) else {
       counters.handshakesRefused += 1
+      metrics.handshakeFailures.count(.tooMany)
       reportRefusal(peer, .tooManyHandshakes)
       return refuse(socket)
     }
@@ -151,11 +153,31 @@ extension Shard {
       report(
         .edgeConnected(edgeID: edge.id, address: link.peer, transport: link.transport.name))
     case .refused(let edgeID, let answer):
-      link.line = answer
-      link.refusal = .refused(edgeID: edgeID)
-      markDirty(link, id)
+      let reason = LinkEndReason.refused(edgeID: edgeID)
+      let wait = hub.guesses.refused(link.peer.ip, now: now)
+      guard wait > .zero else { return refuse(link, id, reason, answer) }
+      link.heldRefusal = (reason, answer)
+      if let timer = link.timer { timers.cancel(timer) }
+      link.timer = schedule(.link, id, at: now + wait)
     case .malformed(let error): endLink(id, .handshakeFailed("\(error)"))
     }
+  }
+
+  /// Says no; the link ends when that is said.
+  private func refuse(_ link: Link, _ id: SlotID, _ reason: LinkEndReason, _ answer: [UInt8]) {
+    link.line = answer
+    link.refusal = reason
+    if case .quic(let quic) = link.transport { sendLine(of: link, quic.tunnel, id) }
+    markDirty(link, id)
+  }
+
+  /// A guesser has waited for its answer. False when there is none that waits.
+  func answerGuess(_ link: Link, _ id: SlotID) -> Bool {
+    guard let (reason, answer) = link.heldRefusal else { return false }
+    link.heldRefusal = nil
+    link.timer = schedule(.link, id, at: now + Limits.lateAnswerTimeout)
+    refuse(link, id, reason, answer)
+    return true
   }
 
   /// What the edge knows beyond the protocol (SPEC 5): what we have offered of that is in force
@@ -253,7 +275,7 @@ extension Shard {
   func hubLinkEnded(_ hub: HubState, _ link: Link, _ reason: LinkEndReason, wasReady: Bool) {
     guard let edge = link.edge, wasReady else {
       hub.gate.leave(link.peer.ip)
-      reportRefusal(link.peer, link.refusal ?? reason)
+      reportRefusal(link.peer, link.refusal ?? link.heldRefusal?.reason ?? reason)
       return
     }
     report(.edgeDisconnected(edgeID: edge.id, address: link.peer, reason: reason))
@@ -295,6 +317,7 @@ extension Shard {
     }
     var connection = Connection(socket: .none, link: id, stream: stream)
     connection.headerBytes = header.count
+    connection.progressAt = now
     if header.count > 0 {
       store.append(header, to: &connection.outgoing)
     } else {
@@ -308,6 +331,7 @@ extension Shard {
     }
     counters.connectionsOpened += 1
     tunnel.accept(stream, owner: owner)
+    if watched != nil { watchOpened(owner, admission.header, edge) }
     connections[owner].timer = schedule(
       .targetConnect, owner, at: now + Limits.targetConnectTimeout)
     connectTarget(owner, admission.target, hub)
@@ -328,6 +352,7 @@ extension Shard {
     } else if let known = hub.resolved[target.host], known.staleAt > now {
       connectTarget(id, known.addresses[...], hub)
     } else if !lookUp(target.host, hub, { $0.waiting.append(id) }) {
+      metrics.targetsFailed += 1
       connectionFailed(id)
     }
   }
@@ -366,7 +391,10 @@ extension Shard {
     _ id: SlotID, _ addresses: ArraySlice<SocketAddress>, _ hub: HubState
   ) {
     guard !connections[id].flags.contains(.closing) else { return }
-    guard let first = addresses.first else { return connectionFailed(id) }
+    guard let first = addresses.first else {
+      metrics.targetsFailed += 1
+      return connectionFailed(id)
+    }
     hub.untried[id] = addresses.count > 1 ? addresses.dropFirst() : nil
     connectTarget(id, to: SocketAddress(first.ip, connections[id].targetPort, scope: first.scope))
   }
@@ -374,10 +402,15 @@ extension Shard {
   private func connectTarget(_ id: SlotID, to address: SocketAddress) {
     do {
       let socket = try ring.makeStreamSocket(address.ip.family)
+      guard !isReserved(socket) else {
+        refuse(socket)
+        return connectionFailed(id)
+      }
       connections[id].socket = socket
       ring.connect(
         socket, to: address, token: OperationToken(.connectionConnect, id).token)
     } catch {
+      metrics.targetsFailed += 1
       connectionFailed(id)
     }
   }
@@ -392,7 +425,15 @@ extension Shard {
       return connectTarget(id, untried, hub)
     }
     stopConnecting(id)
-    guard completion.result == 0 else { return connectionFailed(id) }
+    guard completion.result == 0 else {
+      if completion.result == -ErrorNumber.connectionRefused {
+        metrics.targetsRefused += 1
+      } else {
+        metrics.targetsFailed += 1
+      }
+      return connectionFailed(id)
+    }
+    metrics.targetConnect.record(now - connections[id].progressAt)
     connections[id].flags.insert([.connected, .held])
     ring.set(.receiveBufferHeld(Limits.unreadTargetBufferBytes), on: connections[id].socket)
     markReceivePending(id)
@@ -402,7 +443,9 @@ extension Shard {
   func targetConnectTimedOut(_ id: SlotID) {
     guard connections.contains(id) else { return }
     connections[id].timer = nil
-    if !connections[id].flags.contains(.connected) { connectionFailed(id) }
+    guard !connections[id].flags.contains(.connected) else { return }
+    metrics.targetsTimedOut += 1
+    connectionFailed(id)
   }
 
   /// Forgets what connecting needed: the deadline and the other addresses.

@@ -77,7 +77,7 @@ extension Shard {
 
   private func handlePlaintext(of link: Link, _ id: SlotID, _ plaintext: Slice) {
     // Who was refused gets no second line.
-    guard link.refusal == nil else { return }
+    guard link.refusal == nil, link.heldRefusal == nil else { return }
     var rest = plaintext
     if link.phase == .awaitingLine {
       _ = rest.removePrefix(handleLine(of: link, id, store.bytes(rest)))

@@ -10,7 +10,8 @@ import RIWire
 
 extension Shard {
   func armReceive(of link: Link, _ tls: TLSTransport, _ id: SlotID) {
-    guard !tls.receiving, link.phase != .closing else { return }
+    // Who waits for being refused has nothing more to say.
+    guard !tls.receiving, link.phase != .closing, link.heldRefusal == nil else { return }
     tls.receiving = true
     if link.isStranger {
       ring.receive(
@@ -28,6 +29,7 @@ extension Shard {
   /// line has `Limits.handshakeTimeout`.
   func beginHandshake(_ link: Link, _ tls: TLSTransport, _ id: SlotID) {
     link.phase = .handshaking
+    link.beganAt = now
     ring.set(.noDelay(true), on: tls.socket)
     ring.set(.notSentLowWater(Limits.tunnelNotSentBytes), on: tls.socket)
     link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
@@ -62,6 +64,8 @@ extension Shard {
   func linkReady(_ link: Link, _ id: SlotID, side: TunnelRole) {
     link.phase = .ready
     link.readySince = now
+    metrics.tunnelsOpened += 1
+    metrics.handshake.record(now - link.beganAt)
     link.connectedAt = ring.wallClockSeconds
     switch link.transport {
     case .tls:
@@ -84,6 +88,7 @@ extension Shard {
     guard links.contains(id) else { return }
     let link = links[id]
     link.timer = nil
+    if answerGuess(link, id) { return }
     guard link.phase == .ready else { return endLink(id, link.refusal ?? .handshakeTimedOut) }
     if link.isLeaving, case .running = phase { return endLink(id, .drained) }
     guard sendPings(on: link) else { return endLink(id, .silent) }
@@ -103,6 +108,7 @@ extension Shard {
       payload.withBytes(long: link.extensions.contains(.autoWindow)) {
         link.tunnel?.sendPing($0)
       }
+      metrics.pings += 1
     }
     return true
   }
@@ -112,12 +118,16 @@ extension Shard {
       link.liveness?.told(baseRoundTrip: ping.baseRoundTrip)
     }
     tunnel.sendPong(tunnel.payload)
+    metrics.pings += 1
     refreshPath(of: link)
   }
 
   func pongReceived(_ payload: UnsafeRawBufferPointer, _ link: Link) {
     guard let ping = PingPayload(decoding: payload) else { return }
-    link.liveness?.pong(sequence: ping.sequence, now: now)
+    metrics.pongs += 1
+    if let measured = link.liveness?.pong(sequence: ping.sequence, now: now) {
+      metrics.roundTrip.record(measured)
+    }
     // The first one may ask for another. Dead it is not: it has just spoken.
     _ = sendPings(on: link)
   }
@@ -152,7 +162,11 @@ extension Shard {
     for timer in [link.timer, link.heldBackTimer].compactMap(\.self) { timers.cancel(timer) }
     link.timer = nil
     link.heldBackTimer = nil
-    link.tunnel?.framed?.end()
+    count(endOf: link, reason, wasReady: wasReady)
+    if let tunnel = link.tunnel {
+      keepTotals(of: tunnel)
+      tunnel.framed?.end()
+    }
     link.tunnel = nil
     for index in 0..<connections.slotsEverUsed {
       guard let connection = connections.id(at: index), connections[connection].link == id,
@@ -218,9 +232,12 @@ extension Shard {
 
   func linkClosed(_ id: SlotID) {
     guard links.contains(id), let tls = links[id].tls else { return }
+    let link = links[id]
     store.removeAll(from: &tls.outgoing)
     if let carry = tls.carry { store.release(carry) }
     tls.carry = nil
+    metrics.bytesIn &+= link.bytesIn
+    metrics.bytesOut &+= link.bytesOut
     links.remove(id)
   }
 }

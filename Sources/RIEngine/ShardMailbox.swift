@@ -19,6 +19,19 @@ enum ShardCommand: Sendable {
   /// Another shard's socket has received packets of a tunnel of this one.
   case packets(ForeignPackets)
   case status(@Sendable (ShardStatus) -> Void)
+  /// Whether streams are reported.
+  case watchStreams(Bool)
+  /// Handled by being dropped.
+  case probe(ShardProbe)
+}
+
+/// Tells when a shard has read its mailbox, or has ended.
+final class ShardProbe: Sendable {
+  private let body: @Sendable () -> Void
+
+  init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+  deinit { body() }
 }
 
 typealias ShardMailbox = Mailbox<ShardCommand>
@@ -41,6 +54,8 @@ extension Shard {
     case .firewallSettled(let serial): firewallSettled(serial: serial)
     case .packets(let packets): receiveForeign(packets)
     case .status(let reply): reply(status)
+    case .watchStreams(let isWanted): watchStreams(isWanted)
+    case .probe: break
     }
   }
 }

@@ -27,6 +27,11 @@ enum ShardPool {
   /// Small datagrams that wait: for their link, or for their target's address.
   static let datagramQueue = PoolID(8)
 
+  /// What operators see them by, in the order of their ids.
+  static let names = [
+    "small", "bulk", "tunnelReceive", "tunnelSend", "carry", "stash", "datagramReceive",
+    "datagramSend", "datagramQueue", "packetReceive", "packetSend", "quicReceive", "quicHold",
+  ]
   /// Received packets: as many as the kernel joins, with what it says of them in front.
   static let packetReceive = PoolID(9)
   /// Packets on their way to sockets: what one call takes.

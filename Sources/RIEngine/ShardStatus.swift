@@ -1,175 +1,35 @@
-// A look at a shard: its counters, its tunnels, what it holds.
+// What a shard tells about itself.
 
-import FoundationEssentials
 import RIBase
 import RIControl
 import RIRing
 import RITunnel
-import RIWire
-
-/// Totals of a shard since its start.
-public struct ShardCounters: Codable, Equatable, Sendable {
-  public var connectionsOpened: UInt64 = 0
-  public var connectionsClosed: UInt64 = 0
-  public var clientsRefused: UInt64 = 0
-  public var streamsRefused: UInt64 = 0
-  /// Streams reset because the memory budget was spent.
-  public var budgetResets: UInt64 = 0
-  /// Streams that became sustained flows.
-  public var streamsSustained: UInt64 = 0
-  public var handshakesRefused: UInt64 = 0
-  public var sessionsOpened: UInt64 = 0
-  public var sessionsClosed: UInt64 = 0
-  /// UDP sessions closed before their time, for want of room.
-  public var sessionsEvicted: UInt64 = 0
-  /// By the hub: a bad header, a foreign port, no room, no target.
-  public var sessionsRefused: UInt64 = 0
-  /// Datagrams that clients' and targets' sockets took.
-  public var datagramsDelivered: UInt64 = 0
-  public var drops = DatagramDrops()
-  /// Packets of tunnels over QUIC that were longer than a receive takes.
-  public var packetsCut: UInt64 = 0
-  /// Batches of packets that the kernel did not cut, and that were sent one by one.
-  public var batchesRefused: UInt64 = 0
-
-  public init() {}
-}
-
-/// Datagrams that went no further, by reason.
-public struct DatagramDrops: Codable, Equatable, Sendable {
-  /// A client's, while there was no tunnel for a new session.
-  public var noTunnel: UInt64 = 0
-  /// A client's, whose session could not be opened.
-  public var noSession: UInt64 = 0
-  /// A client's, while its target's address was not known yet.
-  public var noTarget: UInt64 = 0
-  /// The queue of the session or the tunnel was full.
-  public var queueFull: UInt64 = 0
-  /// They waited for a tunnel whose peer took nothing, while others had no buffers.
-  public var stuck: UInt64 = 0
-  public var noBuffer: UInt64 = 0
-  /// The socket took no more.
-  public var socketFull: UInt64 = 0
-  /// Longer than a datagram can be with its header, or cut by the kernel.
-  public var tooLong: UInt64 = 0
-  /// Nobody listens at the target.
-  public var refused: UInt64 = 0
-  /// The socket failed otherwise.
-  public var failed: UInt64 = 0
-
-  public init() {}
-
-  public var total: UInt64 {
-    noTunnel + noSession + noTarget + queueFull + stuck + noBuffer + socketFull + tooLong + refused
-      + failed
-  }
-}
-
-/// A tunnel that is up. Times are in seconds, sizes in bytes.
-public struct LinkStatus: Codable, Equatable, Sendable {
-  public var edgeID: String
-  /// The other end's address and port.
-  public var address: String
-  public var transport: TunnelTransport
-  /// Seconds since 1970.
-  public var connectedAt: Double
-  /// The last round trip of a PING; nil at an edge, and before the first.
-  public var roundTrip: Double?
-  /// The shortest round trip of a PING; at an edge what its hub says of it.
-  public var baseRoundTrip: Double?
-  /// What both ends have agreed on.
-  public var extensions: [String]
-  /// Whether one of its ends is about to stop.
-  public var draining: Bool
-  public var activeStreams: Int
-  public var sustainedStreams: Int
-  public var udpSessions: Int
-  /// Payload that waits for credit or its turn, datagrams included.
-  public var queuedBytes: Int
-  /// What its streams may queue, by how fast it sends.
-  public var queueLimitBytes: Int
-  public var bytesIn: UInt64
-  public var bytesOut: UInt64
-
-  enum CodingKeys: String, CodingKey {
-    case edgeID = "edgeId"
-    case address, transport, connectedAt
-    case roundTrip = "rtt"
-    case baseRoundTrip = "baseRtt"
-    case extensions, draining, activeStreams, sustainedStreams, udpSessions, queuedBytes
-    case queueLimitBytes, bytesIn, bytesOut
-  }
-}
-
-/// A look at a shard: its tunnels, and in all what it has counted and holds.
-public struct ShardStatus: Codable, Equatable, Sendable {
-  public var draining: Bool
-  /// Those that are up.
-  public var tunnels: [LinkStatus]
-  public var counters: ShardCounters
-  /// Tunnels in every state, handshakes included.
-  public var links: Int
-  public var tunnelsReady: Int
-  public var connections: Int
-  public var listeners: Int
-  public var activeStreams: Int
-  public var sustainedStreams: Int
-  public var udpSessions: Int
-  public var queuedBytes: Int
-  public var memory: MemoryStatus
-  public var stashBuffersInUse: Int
-  public var sliceNodesInUse: Int
-  /// Under which address the Internet sees an edge, once it knows.
-  public var publicIp: String?
-}
-
-/// The memory budget for stalled streams (SPEC 2.4), in bytes.
-public struct MemoryStatus: Codable, Equatable, Sendable {
-  public var budgetBytes: Int
-  /// Held for streams whose socket takes nothing.
-  public var heldBytes: Int
-  /// Granted to windows beyond their floor.
-  public var grownBytes: Int
-  public var pressure: MemoryPressure
-}
-
-/// A look at an engine: which it is, and its shards.
-public struct EngineStatus: Codable, Equatable, Sendable {
-  public enum Role: String, Codable, Sendable { case hub, edge }
-
-  public var role: Role
-  public var shards: [ShardStatus]
-  /// An edge's.
-  public var firewall: FirewallStatus?
-
-  /// The status as JSON in one line.
-  public var line: String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
-  }
-}
 
 extension Shard {
   var status: ShardStatus {
-    let tunnels = links.ids.compactMap { status(of: links[$0]) }
-    return ShardStatus(
-      draining: isDraining, tunnels: tunnels, counters: counters, links: links.count,
-      tunnelsReady: tunnels.count, connections: connections.count, listeners: listeners.count,
-      activeStreams: tunnels.reduce(0) { $0 + $1.activeStreams },
-      sustainedStreams: tunnels.reduce(0) { $0 + $1.sustainedStreams },
-      udpSessions: sessions.count,
-      queuedBytes: tunnels.reduce(0) { $0 + $1.queuedBytes },
+    var status = ShardStatus(
+      draining: isDraining, tunnels: links.ids.compactMap { self.status(of: links[$0]) },
+      counters: counters, links: links.count, connections: connections.count,
+      listeners: listeners.count, udpSessions: sessions.count,
       memory: MemoryStatus(
         budgetBytes: budget.bytes, heldBytes: heldBytes, grownBytes: budget.grownBytes,
         pressure: budget.pressure),
-      stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse,
-      publicIp: publicIP.map { "\($0)" })
+      stashBuffersInUse: store[ShardPool.stash].usedCount, sliceNodesInUse: store.nodesInUse)
+    status.metrics = metricsNow
+    status.pools = poolUses
+    status.windows = windowUse
+    status.queues = queueDepths
+    if case .edge(let edge) = role { addEdge(edge, to: &status) }
+    return status
   }
 
-  private var publicIP: IPAddress? {
-    guard case .edge(let edge) = role else { return nil }
-    return edge.stun.client.address
+  private func addEdge(_ edge: EdgeState, to status: inout ShardStatus) {
+    status.publicIp = edge.stun.client.address.map { "\($0)" }
+    status.listenPorts = edge.ports
+    status.listenPortsUdp = edge.portsUDP
+    let open = edge.listeners.keys.map { $0.status(.listening) }
+    let failed = edge.failed.map { $0.key.status(.failed, error: "\($0.value)") }
+    status.portListeners = (open + failed).sorted { $0.order < $1.order }
   }
 
   private func status(of link: Link) -> LinkStatus? {
@@ -191,4 +51,19 @@ extension Shard {
     case .edge(let edge): edge.settings.edgeID
     }
   }
+}
+
+extension ListenerKey {
+  fileprivate func status(
+    _ state: ListenerStatus.State, error: String? = nil
+  ) -> ListenerStatus {
+    ListenerStatus(
+      port: address.port, transport: transport, address: "\(address.ip)", state: state,
+      error: error)
+  }
+}
+
+extension ListenerStatus {
+  /// TCP first, by port, then by address.
+  fileprivate var order: (String, Port, String) { (transport.rawValue, port, address) }
 }

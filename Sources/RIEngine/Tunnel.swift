@@ -243,6 +243,27 @@ extension Tunnel {
     }
   }
 
+  var totals: TunnelCounters {
+    switch self {
+    case .framed(let tunnel): tunnel.totals
+    case .quic(let tunnel): tunnel.totals
+    }
+  }
+
+  var controlBytesQueued: Int {
+    switch self {
+    case .framed(let tunnel): tunnel.controlBytesQueued
+    case .quic(let tunnel): tunnel.controlBytesQueued
+    }
+  }
+
+  var windowUse: WindowUse {
+    switch self {
+    case .framed(let tunnel): tunnel.windowUse
+    case .quic(let tunnel): tunnel.windowUse
+    }
+  }
+
   var counters: TunnelCounters {
     switch self {
     case .framed(let tunnel): tunnel.counters

@@ -75,6 +75,7 @@ extension QUICTunnel {
     }
     ControlMessage.encoded(type, payload).withUnsafeBytes { control.output.append($0) }
     counters.controlFramesSent &+= 1
+    counters.controlBytesSent &+= UInt64(payload.count)
     endpoint.markDirty(self)
     return true
   }
@@ -137,6 +138,7 @@ extension QUICTunnel {
         return nil
       case .message(let type):
         counters.controlFramesReceived &+= 1
+        counters.controlBytesReceived &+= UInt64(control.decoder.payload.count)
         lend(control.decoder.payload)
         switch type {
         case .config: return .tunnel(.config)

@@ -122,6 +122,7 @@ extension QUICTunnel {
     }
     streams[session].isAnswered = true
     counters.datagramsReceived &+= 1
+    counters.datagramBytesReceived &+= UInt64(lentLarge.bytes.count - SessionDatagram.headerBytes)
     return .datagram(StreamRef(slot: session))
   }
 
@@ -214,6 +215,11 @@ extension QUICTunnel {
       return true
     }
     counters.dataBytesReceived &+= UInt64(bytes.count)
+    counters.dataFramesReceived &+= 1
+    if streams[slot].tier == .sustained {
+      counters.sustainedBytesReceived &+= UInt64(bytes.count)
+      counters.sustainedFramesReceived &+= 1
+    }
     // ngtcp2 enforces the window; this only keeps the books.
     guard streams[slot].receiveWindow.received(bytes.count, limits: settings.windows) else {
       counters.creditOverdrawn &+= 1

@@ -73,6 +73,7 @@ extension QUICTunnel {
       control.config = nil
       config.withUnsafeBytes { control.output.append($0) }
       counters.controlFramesSent &+= 1
+      counters.controlBytesSent &+= UInt64(config.count)
     }
     return withUnsafeTemporaryAllocation(
       of: quic_bytes.self, capacity: Limits.quicVectorsMax
@@ -177,6 +178,10 @@ extension QUICTunnel {
       queuedBytes[streams[slot].tier] -= bytes
       counters.dataBytesSent &+= UInt64(bytes)
       counters.dataFramesSent &+= 1
+      if streams[slot].tier == .sustained {
+        counters.sustainedBytesSent &+= UInt64(bytes)
+        counters.sustainedFramesSent &+= 1
+      }
       if !sustainedTurns.isEmpty, !dataTurns.isEmpty {
         allowance.sent(bytes, in: streams[slot].tier)
       }
@@ -213,6 +218,7 @@ extension QUICTunnel {
       link, SessionDatagram.prefix(session: id, isOpen: false), store.bytes(first), &target)
     if isAccepted {
       counters.datagramsSent &+= 1
+      counters.datagramBytesSent &+= UInt64(first.count)
       dropFirstDatagram(of: slot)
     }
     return judge(result)

@@ -101,6 +101,7 @@ extension QUICTunnel {
       enqueue(session)
     }
     counters.datagramsSent &+= 1
+    counters.datagramBytesSent &+= UInt64(payload.count)
     return true
   }
 
@@ -157,6 +158,7 @@ extension QUICTunnel {
         return
       }
       counters.datagramsReceived &+= 1
+      counters.datagramBytesReceived &+= UInt64(bytes.count - SessionDatagram.headerBytes)
       if !streams[slot].isAnswered {
         streams[slot].isAnswered = true
         // What came back says that the open has arrived.

@@ -105,6 +105,7 @@ extension FramedTunnel {
     batch.append(datagram)
     datagramsQueued.remove(datagram)
     counters.datagramsSent &+= 1
+    counters.datagramBytesSent &+= UInt64(count)
     // The header counts: else empty datagrams would cost nothing.
     scheduler.sent(frameBytes, by: slot, in: streams)
     flight.dataSent(frameBytes, now: now, roundTrip: roundTrip)

@@ -35,6 +35,7 @@ public struct HubConfiguration: CommonConfiguration {
   public var udpIdleSeconds = 60
   public var udpSessionsMax = 65_536
   public var drainSeconds = 30
+  public static let adminListenDefault = "127.0.0.1:9180"
   public var admin: AdminConfiguration?
   public var stateDir: String?
   public var logLevel = LogLevel.info
@@ -43,7 +44,7 @@ public struct HubConfiguration: CommonConfiguration {
   public init() {}
 
   public func settings() throws(ConfigurationError) -> HubSettings {
-    try checkAdmin()
+    _ = try adminSettings()
     var settings = HubSettings()
     settings.tunnelPort = tunnelPort
     settings.bindAddress = bindAddress
@@ -56,7 +57,7 @@ public struct HubConfiguration: CommonConfiguration {
   }
 
   public var warnings: [String] {
-    var warnings = commonWarnings
+    var warnings: [String] = []
     if allowedEdges.isEmpty { warnings.append("allowedEdges is empty: no edge can connect") }
     return warnings
   }

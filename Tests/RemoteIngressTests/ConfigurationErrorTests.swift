@@ -142,7 +142,7 @@ import Testing
     .init(
       .hub, "admin: {listen: '9180'}",
       "c.yaml:1: admin.listen: '9180' is wrong; "
-        + "it must be a host and a port, as in host:3478 or [::1]:3478"),
+        + "it must be a host and a port, as in 127.0.0.1:9180 or [::1]:9180, or none"),
     .init(
       .hub, "admin:\n  tokenFile: /nowhere/t",
       "c.yaml:2: admin.tokenFile: cannot read '/nowhere/t': No such file or directory"),

@@ -202,9 +202,9 @@ final class Testbed {
     "http://\(host):\(web.edge)/\(path)"
   }
 
-  /// Arguments of scenarios: the ports of the `peer` route, and the processes to look at.
+  /// Arguments of scenarios: the ports of the `peer` route, and the engines to look at.
   var route: [String: Any] { ["edge": peer.edge, "target": peer.target] }
-  var pids: [String: Any] { ["edge_pid": edge?.pid ?? 0, "hub_pid": hub?.pid ?? 0] }
+  var pids: [String: Any] { ["edge_pid": edge?.engine ?? 0, "hub_pid": hub?.engine ?? 0] }
 
   /// Plays a scenario of `peers/SCRIPT.py` and returns the figures that it printed.
   @discardableResult
