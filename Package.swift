@@ -104,6 +104,10 @@ let package = Package(
       ],
       path: "Sources/RemoteIngressCommand"),
 
+    // Built with everything else, so that it stays true.
+    .executableTarget(
+      name: "embedded-tunnel", dependencies: ["RemoteIngress"], path: "Examples/EmbeddedTunnel"),
+
     // The load generator, the link emulator and the benchmark.
     .target(name: "CLoadIO", path: "Bench/CLoadIO"),
     .target(name: "LoadKit", dependencies: ["CLoadIO"], path: "Bench/LoadKit"),
@@ -168,7 +172,9 @@ let package = Package(
     // The public library with real engines; `remoteingress` is there to be run, not to be imported.
     .testTarget(
       name: "LibraryTests",
-      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress", "embedded-tunnel",
+      ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),

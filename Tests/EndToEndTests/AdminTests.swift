@@ -7,7 +7,8 @@ extension EndToEnd {
   @Suite("admin HTTP")
   struct Admin {
     private let token = "marker-token-of-the-admin"
-    private let (hubPort, edgePort) = (FreePort.take(), FreePort.take())
+    private let hubPort = FreePort.take()
+    private let edgePort = FreePort.take()
 
     private func lines(_ port: Int) -> String {
       "admin: {listen: '127.0.0.1:\(port)', token: \(token)}"
