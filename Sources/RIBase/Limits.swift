@@ -203,6 +203,8 @@ public enum Limits {
   /// Names of targets being looked up or remembered at once.
   public static let targetLookupsMax = 256
   public static let listenBacklog = 4_096
+  /// How often another port is tried where any will do and it is taken meanwhile.
+  public static let freePortTries = 16
 
   /// Timers of a shard: one a link, one a target being connected, a few of its own.
   public static let timersMax = connectionsMax + tunnelsMax + 64
