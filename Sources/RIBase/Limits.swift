@@ -66,6 +66,8 @@ public enum Limits {
   /// How long an edge that has gone over to another transport may go on opening streams by its
   /// old tunnel: what was under way.
   public static let supersededGrace = Interval.seconds(5)
+  /// How long an edge that is refused has to take the hub's line before its link is closed.
+  public static let refusalTime = Interval.milliseconds(250)
   /// Rounds of sending and of telling what that has changed, before a tick goes on to the rest.
   public static let packetRoundsPerTick = 8
   /// How long a changed address or route waits for those that change with it.
