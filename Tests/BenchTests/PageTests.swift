@@ -1,5 +1,5 @@
-// The page, as a browser shows it: Chromium loads it from a file, reports what its console says, and
-// takes a picture.
+// The page, as a browser shows it: Chromium loads it from a file, reports what its console says,
+// and takes a picture.
 
 import FoundationEssentials
 import Glibc
