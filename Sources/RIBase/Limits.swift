@@ -10,6 +10,8 @@ public enum Limits {
   public static let frameHeaderBytes = 9
   public static let dataPayloadBytesMax = 16 * mib
   public static let configPayloadBytesMax = 4 * mib
+  /// What a hub leaves free of that for what it adds itself: `draining`, extensions to come.
+  public static let configReserveBytes = 4 * kib
   public static let udpPayloadBytesMax = 65_507
   public static let openPayloadBytesMax = 107
   public static let udpOpenPayloadBytesMax = 1_024
@@ -39,6 +41,72 @@ public enum Limits {
   public static let tlsRecordsWithoutDataMax = 32
   /// Records sealed under one key; AES-GCM bears 2^24.5 (5.5).
   public static let tlsRecordsPerKeyMax: UInt64 = 1 << 24
+
+  // MARK: QUIC (RFC 9000)
+
+  /// Bidirectional streams of one link: each costs ngtcp2's object and ours, about 1 KiB.
+  public static let quicStreamsMax = 1 << 16
+  /// Edge: how long a link is silent at most. A hub that was started anew tells within this time,
+  /// and a round trip, that it has forgotten the link.
+  public static let quicKeepAliveInterval = Interval.milliseconds(1_500)
+  /// What path MTU discovery tries at most: Ethernet, less IPv6's and UDP's headers.
+  public static let quicUDPPayloadBytesMax = 1_452
+  /// With a fallback: how long QUIC has to bring a tunnel up, and how often it is tried again
+  /// beside a tunnel on TLS.
+  public static let quicPatience = Interval.seconds(5)
+  public static let quicRetryInterval = Interval.seconds(300)
+  /// Send and receive buffer of a tunnel's UDP socket: some milliseconds at 10 Gbit/s.
+  public static let packetSocketBufferBytes = 4 * mib
+  /// Batches of packets, 64 KiB each, that a socket may be sending at once, where its send buffer
+  /// is as large as it should be: less than that, so that none has to wait and is overtaken.
+  public static let packetBatchesPendingMax = 32
+  /// The same of a shard, in packets: where the kernel does not cut batches, each packet is a send
+  /// of its own.
+  public static let packetSendsMax = 16_384
+  /// How long an edge that has gone over to another transport may go on opening streams by its
+  /// old tunnel: what was under way.
+  public static let supersededGrace = Interval.seconds(5)
+  /// How long an edge that is refused has to take the hub's line before its link is closed.
+  public static let refusalTime = Interval.milliseconds(250)
+  /// Rounds of sending and of telling what that has changed, before a tick goes on to the rest.
+  public static let packetRoundsPerTick = 8
+  /// How long a changed address or route waits for those that change with it.
+  public static let addressSettleTime = Interval.milliseconds(50)
+  /// The hub's host has said so often in a row that nobody listens: then it is believed.
+  public static let refusalsBelieved = 3
+  /// Handshakes under way from which on clients have to show that they are where they say.
+  public static let quicRetryThreshold = 64
+  /// ClientHellos of 0-RTT that are remembered for the ten seconds in which one could be replayed.
+  public static let quicReplaysMax = 65_536
+  /// What may be on its way or wait for missing bytes in front of it, of all streams of a link:
+  /// 1 Gbit/s over half a second. Before an edge is admitted: its line and as much again.
+  public static let quicConnectionWindowBytes: UInt64 = 64 << 20
+  public static let quicStrangerWindowBytes: UInt64 = 16 << 10
+  /// Unidirectional streams that carry one large datagram each, under way at once.
+  public static let quicLargeDatagramsMax = 64
+  /// And in all, in each direction: ngtcp2 0.12 keeps an object of about 300 bytes for each until
+  /// the link ends.
+  public static let quicLargeDatagramsPerLinkMax = 1 << 17
+  /// Sent data of a link that waits for its acknowledgement and holds buffers meanwhile. Beyond it
+  /// local sockets are read no more.
+  public static let quicUnackedBytesMax = 16 << 20
+  /// A stream's turn: smaller than a batch, so that short streams do not wait behind long ones.
+  public static let quicQuantumBytes = 16 << 10
+  /// Slices up to this size are copied together rather than pin a buffer each until acknowledged.
+  public static let quicCopiedBytesMax = 2 << 10
+  /// Slices of one stream gathered into one packet.
+  public static let quicVectorsMax = 16
+  /// Packets of one batch, and their bytes: what the kernel takes at once (UDP_SEGMENT, udp(7)).
+  public static let quicBatchPacketsMax = 64
+  public static let quicBatchBytesMax = 65_000
+  /// Answers without a link (stateless resets, Retry, version negotiation) that wait to be sent,
+  /// and how many there may be a second.
+  public static let quicAnswersQueuedMax = 256
+  public static let quicAnswersPerSecond = 1_000
+  /// A timer of ngtcp2 that has been handled and is still due is looked at again no earlier.
+  public static let quicTimerIntervalMin = Interval.milliseconds(1)
+  /// Edge: how often a session's open is repeated in front of data (SPEC 3).
+  public static let quicOpenRepeatInterval = Interval.milliseconds(250)
 
   // MARK: Flow control (SPEC 2.4)
 
@@ -95,6 +163,17 @@ public enum Limits {
   /// Handshakes whose bytes wait for their turn. With so many the shard accepts no more until half
   /// of them are done, a fraction of a second's work; what comes waits in the kernel's backlog.
   public static let handshakesWaitingMax = 256
+  /// Wrong secrets from one source that are answered at once; after these the answer waits for 1 s,
+  /// 2 s and so on up to the longest, which leaves time within an edge's `handshakeTimeout`.
+  public static let guessesFree = 8
+  public static let guessDelayMax = Interval.seconds(8)
+  /// One wrong secret of a source is forgotten each so often: as often as an edge that has a wrong
+  /// one comes back at most.
+  public static let guessForgottenAfter = Interval.seconds(15)
+  /// Sources whose guesses are remembered: a quarter of a megabyte.
+  public static let guessingSourcesMax = 4_096
+  /// How long a refused peer has to take its answer, when that had to wait.
+  public static let lateAnswerTimeout = Interval.seconds(2)
   /// What one receive takes of a peer that has not said who it is.
   public static let handshakeReceiveBytes = 4 * kib
 
@@ -114,6 +193,12 @@ public enum Limits {
 
   /// Listening sockets of a shard: every assigned port has one for each address family.
   public static let listenersMax = 4_096
+
+  /// Descriptors that no client and no target gets, so that tunnels, listeners and whoever looks at
+  /// the process still have theirs …
+  public static let descriptorsReserved = 64
+  /// … and this part of all of them, one of so many, where those are few.
+  public static let descriptorsReservedDivisor = 8
 
   /// Names of targets being looked up or remembered at once.
   public static let targetLookupsMax = 256
@@ -141,6 +226,17 @@ public enum Limits {
   public static let firewallSourcesMax = 524_288
   /// How long a stopping edge waits for its rules to be gone.
   public static let firewallEndTimeout = Interval.seconds(10)
+
+  // MARK: Engine and supervisor (SPEC 9)
+
+  /// A line between an engine and its supervisor. A configuration file has 16 MiB at most, and JSON
+  /// makes at most three times as much of it; a status has half a kilobyte for each tunnel.
+  public static let engineLineBytesMax = 64 * mib
+  /// What one read takes of such lines.
+  public static let engineReadBytes = 64 * kib
+  /// Lines of an engine that wait for its supervisor to read them, with events and log messages in
+  /// them; what comes on top is lost and counted.
+  public static let engineLinesQueuedMax = 4_096
 
   // MARK: Time
 

@@ -25,6 +25,10 @@ public struct ShardCounters: Codable, Equatable, Sendable {
   /// Datagrams that clients' and targets' sockets took.
   public var datagramsDelivered: UInt64 = 0
   public var drops = DatagramDrops()
+  /// Packets of tunnels over QUIC that were longer than a receive takes.
+  public var packetsCut: UInt64 = 0
+  /// Batches of packets that the kernel did not cut, and that were sent one by one.
+  public var batchesRefused: UInt64 = 0
 
   public init() {}
 }
@@ -58,9 +62,6 @@ public struct DatagramDrops: Codable, Equatable, Sendable {
       + failed
   }
 }
-
-/// What carries a tunnel.
-public enum TunnelTransport: String, Codable, Sendable { case tcpTls }
 
 /// A tunnel that is up. Times are in seconds, sizes in bytes.
 public struct LinkStatus: Codable, Equatable, Sendable {
@@ -140,6 +141,10 @@ public struct ShardStatus: Codable, Equatable, Sendable {
   public var memory: MemoryStatus
   public var stashBuffersInUse: Int
   public var sliceNodesInUse: Int
+  public var metrics = ShardMetrics()
+  public var pools: [PoolUse] = []
+  public var windows = WindowUse()
+  public var queues = QueueDepths()
   /// Under which address the Internet sees an edge, once it knows.
   public var publicIp: String?
   /// What an edge is to listen on.

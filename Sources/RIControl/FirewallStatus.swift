@@ -2,7 +2,7 @@
 
 /// A look at the firewall of an edge.
 public struct FirewallStatus: Codable, Equatable, Sendable {
-  public enum State: String, Codable, Sendable {
+  public enum State: String, CaseIterable, Codable, Sendable {
     /// The hub asks for none.
     case off
     /// What the hub asks for is in force.
@@ -17,7 +17,7 @@ public struct FirewallStatus: Codable, Equatable, Sendable {
 
   /// What one entry of the firewall has decided about, since it was applied last.
   public struct Counter: Codable, Equatable, Sendable {
-    public enum Kind: String, Codable, Sendable { case rule, blockedIps, rateLimit }
+    public enum Kind: String, CaseIterable, Codable, Sendable { case rule, blockedIps, rateLimit }
 
     public var kind: Kind
     /// The entry's id; nil for the blocked addresses, which count together.
@@ -45,6 +45,9 @@ public struct FirewallStatus: Codable, Equatable, Sendable {
   /// Since the start.
   public var applies: UInt64 = 0
   public var failures: UInt64 = 0
+  /// Failures by state: what the hub asked for broke a rule, or could not be had here.
+  public var refusals: UInt64 = 0
+  public var unavailables: UInt64 = 0
 
   public init() {}
 }

@@ -56,15 +56,17 @@ public struct Liveness: Sendable {
     return .sendPing(sequence: sentSequence)
   }
 
-  /// Takes a PONG; one that does not answer the last PING is ignored.
-  public mutating func pong(sequence: UInt64, now: Instant) {
-    guard let sentAt, sequence == sentSequence else { return }
+  /// Takes a PONG, and returns the round trip; one that does not answer the last PING is ignored.
+  @discardableResult
+  public mutating func pong(sequence: UInt64, now: Instant) -> Interval? {
+    guard let sentAt, sequence == sentSequence else { return nil }
     let measured = now - sentAt
     roundTrip = measured
     baseRoundTrip = min(baseRoundTrip ?? measured, measured)
     self.sentAt = nil
     if tellsNext { nextPing = now }
     tellsNext = false
+    return measured
   }
 
   /// Edge: takes what a PING says of the round trip.

@@ -25,7 +25,7 @@ struct Connection {
   var sendingBytes: Int32 = 0
   /// Bytes of the PROXY header at the front of `outgoing` (hub): they count for no window.
   var headerBytes: Int32 = 0
-  /// When the socket last took bytes, or was found full.
+  /// When the socket last took bytes, or was found full; at first when its stream opened (hub).
   var progressAt = Instant(nanoseconds: 0)
   /// The deadline for the target to answer (hub).
   var timer: TimerID?

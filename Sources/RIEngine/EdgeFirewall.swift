@@ -191,6 +191,11 @@ private struct FirewallWorker {
     status.state = state
     status.reason = "\(error)"
     status.failures += 1
+    switch state {
+    case .refused: status.refusals += 1
+    case .unavailable: status.unavailables += 1
+    case .off, .applied, .failed: break
+    }
     if (status.state, status.reason) != (before.state, before.reason) {
       report(.firewallUpdated(status))
     }

@@ -3,6 +3,7 @@
 import RIBase
 import RIControl
 import RICrypto
+import RIQUIC
 import RIRing
 import RITLS
 import RIWire
@@ -34,17 +35,20 @@ public final class Engine: Sendable {
   private let shards: [ShardThread]
   /// Where a hub accepts edges; nil for an edge.
   public let tunnelPort: Port?
+  /// A hub's certificate, for its edges.
+  public let pin: CertificatePin?
   /// An edge's.
   private let firewall: EdgeFirewall?
 
   /// Starts a hub. Throws when its tunnel port cannot be bound or its certificate not be used.
   public init(hub settings: HubSettings, report: @escaping Report) throws(EngineError) {
     do throws(AllowedEdgeFault) {
-      for edge in settings.allowedEdges { try edge.check() }
+      try AllowedEdges.check(settings.allowedEdges)
     } catch {
       throw .settings("\(error)")
     }
-    let (tls, pin) = try Self.serverContext(settings)
+    forbidDumps()
+    let (tls, quic, pin) = try Self.serverContexts(settings)
     let offer = try Self.allowedExtensions()
     let peers = ShardDirectory()
     var addresses = bindAddresses(settings.bindAddress)
@@ -61,10 +65,9 @@ public final class Engine: Sendable {
         .hub(
           HubState(
             settings: settings, tls: tls, tunnelAddresses: bound, offer: offer,
-            sessionShare: sessionShare
-          ) {
-            peers.broadcast(.edgeConnectedElsewhere($0), except: index)
-          })
+            sessionShare: sessionShare, quic: quic, shardCount: count,
+            handOver: { peers.send(.packets($1), to: $0) },
+            othersReplace: { peers.broadcast(.edgeConnectedElsewhere($0), except: index) }))
       }
       threads.append(thread)
       // Port 0: the first shard took a free port, the others share it.
@@ -73,6 +76,7 @@ public final class Engine: Sendable {
     role = .hub
     shards = threads
     tunnelPort = threads.first?.tunnelPort
+    self.pin = pin
     firewall = nil
     peers.set(threads)
     report(.note("this hub's pin: \(pin)"))
@@ -94,9 +98,11 @@ public final class Engine: Sendable {
 
   /// Starts an edge: it dials its hub until it is stopped. Its one tunnel lives on one shard.
   public init(edge settings: EdgeSettings, report: @escaping Report) throws(EngineError) {
+    forbidDumps()
     let trust = try EdgeTrust(settings: settings, report: report)
     let extensions = try Self.allowedExtensions()
     let firewall = EdgeFirewall(report: report)
+    let timers = try Self.transportTimers()
     raiseDescriptorLimit()
     role = .edge
     self.firewall = firewall
@@ -104,10 +110,20 @@ public final class Engine: Sendable {
       try ShardThread(index: 0, budgetBytes: settings.memoryBudgetBytes, report: report) {
         .edge(
           EdgeState(
-            settings: settings, trust: trust, extensions: extensions, firewall: firewall))
+            settings: settings, trust: trust, extensions: extensions, firewall: firewall,
+            timers: timers))
       }
     ]
     tunnelPort = nil
+    pin = nil
+  }
+
+  private static func transportTimers() throws(EngineError) -> TransportTimers {
+    do throws(TransportTimersFault) {
+      return try TransportTimers(from: environmentVariable)
+    } catch {
+      throw .settings("\(error)")
+    }
   }
 
   /// What the environment leaves of the extensions that we know.
@@ -119,9 +135,9 @@ public final class Engine: Sendable {
     }
   }
 
-  private static func serverContext(
+  private static func serverContexts(
     _ settings: HubSettings
-  ) throws(EngineError) -> (TLSServerContext, CertificatePin) {
+  ) throws(EngineError) -> (TLSServerContext, QUICServerContext, CertificatePin) {
     do throws(TLSError) {
       let identity =
         switch settings.certificate {
@@ -134,8 +150,17 @@ public final class Engine: Sendable {
             try TLSIdentity.selfSigned(commonName: "remoteingress-hub")
           }
         }
+      // What a hub that is started anew needs to tell edges so, and to know their tickets.
+      let secret =
+        if let directory = settings.stateDirectory {
+          try StateSecret.loadOrCreate("quic-secret", stateDirectory: directory)
+        } else {
+          StateSecret.random()
+        }
       return (
-        try TLSServerContext(identity: identity, records: .fromEnvironment), identity.pin
+        try TLSServerContext(identity: identity, records: .fromEnvironment),
+        try QUICServerContext(identity: identity, secret: secret, settings: .fromEnvironment),
+        identity.pin
       )
     } catch {
       throw .tls(error)
@@ -160,7 +185,7 @@ public final class Engine: Sendable {
   /// Replaces the edges that a hub allows; see SPEC 9. Throws what is wrong with one of them: then
   /// nothing changes.
   public func updateAllowedEdges(_ edges: [AllowedEdge]) throws(AllowedEdgeFault) {
-    for edge in edges { try edge.check() }
+    try AllowedEdges.check(edges)
     for shard in shards { shard.send(.updateAllowedEdges(edges)) }
   }
 
@@ -173,6 +198,17 @@ public final class Engine: Sendable {
   /// Removes what would outlive the process, which is the firewall. For a process that ends without
   /// waiting; blocks for a moment.
   public func cleanUp() { firewall?.end(within: Limits.firewallEndTimeout) }
+
+  /// Calls `body` when every shard that still runs has moved on.
+  public func probe(_ body: @escaping @Sendable () -> Void) {
+    let countdown = Countdown(from: shards.count, body)
+    for shard in shards { shard.send(.probe(ShardProbe { countdown.step() })) }
+  }
+
+  /// Whether streams that come and go are reported, one by one.
+  public func watchStreams(_ isWanted: Bool) {
+    for shard in shards { shard.send(.watchStreams(isWanted)) }
+  }
 
   /// A look at each shard that still runs.
   public func status() async -> EngineStatus {
@@ -213,5 +249,9 @@ private final class ShardDirectory: Sendable {
   func broadcast(_ command: ShardCommand, except index: Int) {
     let others = threads.withLock { $0 }
     for thread in others where thread.index != index { thread.send(command) }
+  }
+
+  func send(_ command: ShardCommand, to index: Int) {
+    threads.withLock { $0.first { $0.index == index } }?.send(command)
   }
 }

@@ -88,12 +88,20 @@ extension Shard {
 
   func stopAccepting(_ whenDone: @escaping () -> Void) {
     for id in listeners.ids { closeListener(id) }
-    if listeners.count == 0 { whenDone() } else { whenNotListening = whenDone }
+    stopAdmittingPackets()
+    whenNotListening = whenDone
+    finishStopAccepting()
   }
 
   func listenerClosed(_ id: SlotID) {
     listeners.remove(id)
-    guard listeners.count == 0, let whenDone = whenNotListening else { return }
+    finishStopAccepting()
+  }
+
+  func finishStopAccepting() {
+    guard listeners.count == 0, let whenDone = whenNotListening, !isAdmittingPackets else {
+      return
+    }
     whenNotListening = nil
     whenDone()
   }
@@ -111,6 +119,14 @@ extension Shard {
       }
     }
     return completion.result >= 0 ? Socket(descriptor: completion.result) : nil
+  }
+
+  /// Whether a socket of a client or target is one of the last that the process may have. The
+  /// kernel gives the lowest number that is free.
+  func isReserved(_ socket: Socket) -> Bool {
+    let reserve = min(
+      Limits.descriptorsReserved, descriptorsMax / Limits.descriptorsReservedDivisor)
+    return Int(socket.descriptor) >= descriptorsMax - reserve
   }
 
   /// Leaves tunnels that come in the kernel's backlog for now.

@@ -2,6 +2,7 @@
 
 import RIBase
 import RIControl
+import RIQUIC
 import RIRing
 import RITLS
 import RITunnel
@@ -14,10 +15,18 @@ final class HubState {
   var allowed: AllowedEdges
   let tls: TLSServerContext
   var gate: HandshakeGate
+  var guesses = GuessThrottle()
   let tunnelAddresses: [SocketAddress]
   /// The extensions that this hub offers.
   let offer: Extensions
   let othersReplace: (Authentication) -> Void
+  /// What tunnels over QUIC share; nil: there are none.
+  let quic: QUICServerContext?
+  /// The hub's shards, and how one hands packets to another.
+  let shardCount: Int
+  let handOver: (Int, ForeignPackets) -> Void
+  /// Where this shard accepts edges over QUIC.
+  var packetPort: SlotID?
   /// Targets given by name, looked up anew when `staleAt` has passed.
   var resolved: [String: (addresses: [SocketAddress], staleAt: Instant)] = [:]
   /// The addresses that connections have not tried of their target's name.
@@ -31,10 +40,12 @@ final class HubState {
   let sessionShare: SessionShare
 
   /// `tunnelAddresses`: where this shard listens for edges. `othersReplace` tells the other shards
-  /// that an edge has authenticated here. `sessionShare` is for several shards; nil: all sessions.
+  /// that an edge has authenticated here, `handOver` gives one of them packets that are its.
+  /// `sessionShare` is for several shards; nil: all sessions.
   init(
     settings: HubSettings, tls: TLSServerContext, tunnelAddresses: [SocketAddress],
-    offer: Extensions = .all, sessionShare: SessionShare? = nil,
+    offer: Extensions = .all, sessionShare: SessionShare? = nil, quic: QUICServerContext? = nil,
+    shardCount: Int = 1, handOver: @escaping (Int, ForeignPackets) -> Void = { _, _ in },
     othersReplace: @escaping (Authentication) -> Void
   ) {
     self.sessionShare = sessionShare ?? SessionShare(alone: settings.udpSessionsMax)
@@ -43,6 +54,9 @@ final class HubState {
     self.tunnelAddresses = tunnelAddresses
     self.offer = offer
     self.othersReplace = othersReplace
+    self.quic = quic
+    self.shardCount = shardCount
+    self.handOver = handOver
     allowed = AllowedEdges(settings.allowedEdges)
     gate = HandshakeGate()
     lookups = Slab(capacity: Limits.targetLookupsMax)
@@ -53,13 +67,15 @@ final class HubState {
 /// the order says which of an edge's tunnels is the newest, on whatever shard.
 struct Authentication: Sendable {
   let edgeID: String
+  let transport: TunnelTransport
   let order: UInt64
 
   private static let count = Atomic<UInt64>(0)
 
   /// The next in this process's order.
-  init(of edgeID: String) {
+  init(of edgeID: String, over transport: TunnelTransport) {
     self.edgeID = edgeID
+    self.transport = transport
     order = Self.count.add(1, ordering: .relaxed).newValue
   }
 }
@@ -76,7 +92,7 @@ extension Shard {
   func startHub(_ hub: HubState) throws(EngineError) {
     for var address in hub.tunnelAddresses {
       // Port 0: the second family takes the port that the first was given.
-      if address.port == 0, let tunnelPort { address.port = tunnelPort }
+      if address.port == 0 { address.port = tunnelPort ?? freePacketPort(on: address, hub) }
       do {
         let id = try openListener(on: address, purpose: .tunnels, reusePort: true)
         tunnelPort = listeners[id].address.port
@@ -85,6 +101,11 @@ extension Shard {
         if tunnelPort != nil, isWithoutFamily(address, error) { continue }
         throw .listen(address, error)
       }
+    }
+    do throws(RingError) {
+      try startHubPackets(hub)
+    } catch {
+      if index == 0 { report(.warning("no QUIC: \(error) of UDP port \(tunnelPort ?? 0)")) }
     }
   }
 
@@ -97,17 +118,20 @@ extension Shard {
     guard let peer = ring.peerAddress(of: socket) else { return refuse(socket) }
     guard hub.gate.admit(peer.ip) else {
       counters.handshakesRefused += 1
+      metrics.handshakeFailures.count(.tooMany)
       reportRefusal(peer, .tooManyHandshakes)
       return refuse(socket)
     }
+    let tls = TLSTransport(socket: socket, session: TLSLink(server: hub.tls, store: store))
+    let offer = hub.offer.intersection(.framed)
     let link = Link(
-      socket: socket, peer: peer, tls: TLSLink(server: hub.tls, store: store),
-      phase: .handshaking, handshake: .hub(HubHandshake(offering: hub.offer)))
+      .tls(tls), peer: peer, phase: .handshaking,
+      handshake: .hub(HubHandshake(offering: offer)), offer: offer)
     guard let id = links.insert(link) else {
       hub.gate.leave(peer.ip)
       return refuse(socket)
     }
-    beginHandshake(link, id)
+    beginHandshake(link, tls, id)
   }
 
   /// The edge has said who it is (SPEC 2.1 step 2).
@@ -117,7 +141,7 @@ extension Shard {
     switch verdict {
     case .needsMore: break
     case .accepted(let edge, let answer):
-      let authentication = Authentication(of: edge.id)
+      let authentication = Authentication(of: edge.id, over: link.transport.name)
       replaceTunnels(olderThan: authentication)
       hub.othersReplace(authentication)
       hub.gate.leave(link.peer.ip)
@@ -125,14 +149,35 @@ extension Shard {
       link.order = authentication.order
       link.line = answer
       linkReady(link, id, side: .hub)
-      endHandshakeReceive(of: link, id)
-      report(.edgeConnected(edgeID: edge.id, address: link.peer))
+      if let tls = link.tls { endHandshakeReceive(of: tls, id) }
+      report(
+        .edgeConnected(edgeID: edge.id, address: link.peer, transport: link.transport.name))
     case .refused(let edgeID, let answer):
-      link.line = answer
-      link.refusal = .refused(edgeID: edgeID)
-      markDirty(link, id)
+      let reason = LinkEndReason.refused(edgeID: edgeID)
+      let wait = hub.guesses.refused(link.peer.ip, now: now)
+      guard wait > .zero else { return refuse(link, id, reason, answer) }
+      link.heldRefusal = (reason, answer)
+      if let timer = link.timer { timers.cancel(timer) }
+      link.timer = schedule(.link, id, at: now + wait)
     case .malformed(let error): endLink(id, .handshakeFailed("\(error)"))
     }
+  }
+
+  /// Says no; the link ends when that is said.
+  private func refuse(_ link: Link, _ id: SlotID, _ reason: LinkEndReason, _ answer: [UInt8]) {
+    link.line = answer
+    link.refusal = reason
+    if case .quic(let quic) = link.transport { sendLine(of: link, quic.tunnel, id) }
+    markDirty(link, id)
+  }
+
+  /// A guesser has waited for its answer. False when there is none that waits.
+  func answerGuess(_ link: Link, _ id: SlotID) -> Bool {
+    guard let (reason, answer) = link.heldRefusal else { return false }
+    link.heldRefusal = nil
+    link.timer = schedule(.link, id, at: now + Limits.lateAnswerTimeout)
+    refuse(link, id, reason, answer)
+    return true
   }
 
   /// What the edge knows beyond the protocol (SPEC 5): what we have offered of that is in force
@@ -143,9 +188,12 @@ extension Shard {
     do throws(WireError) {
       let hello = try HelloMessage(parsing: payload)
       if !link.hasSaidHello {
-        let common = hub.offer.intersection(Extensions(names: hello.extensions))
-        // Streams that exist have the windows of the protocol.
-        if !common.isEmpty, tunnel.counters.streamsOpened > 0 { throw .lateHello }
+        let common = link.offer.intersection(Extensions(names: hello.extensions))
+        // Streams that exist have the windows of the protocol. Over QUIC nothing holds the
+        // control channel back for streams, nor them for it.
+        if !common.isEmpty, tunnel.framed != nil, tunnel.counters.streamsOpened > 0 {
+          throw .lateHello
+        }
         link.hasSaidHello = true
         takeIntoForce(common, hub, link)
       }
@@ -158,8 +206,11 @@ extension Shard {
 
   private func takeIntoForce(_ extensions: Extensions, _ hub: HubState, _ link: Link) {
     link.extensions = extensions
+    if case .quic(let quic) = link.transport {
+      quic.tunnel.usesUDPStreams = extensions.contains(.udpStream)
+    }
     if extensions.contains(.autoWindow) {
-      link.tunnel?.usesAutoWindows = true
+      link.tunnel?.framed?.usesAutoWindows = true
       link.liveness?.measureNow(now: now)
       _ = sendPings(on: link)
     }
@@ -181,19 +232,38 @@ extension Shard {
   func sendConfiguration(of edge: AllowedEdge, _ hub: HubState, _ link: Link) {
     let message =
       isDraining
-      ? edge.drainingMessage(offering: hub.offer, inForce: link.extensions)
-      : edge.message(offering: hub.offer)
+      ? edge.drainingMessage(offering: link.offer, inForce: link.extensions)
+      : edge.message(offering: link.offer)
     link.tunnel?.sendConfig(message.encodedFramePayload())
   }
 
-  /// An edge has one tunnel: a newer one ends the older (SPEC 2.1 step 5).
+  /// An edge has one tunnel: a newer one ends the older (SPEC 2.1 step 5). But an edge that changes
+  /// from one transport to the other and knows how to drain keeps the old tunnel for the streams
+  /// that it has (SPEC 3).
   func replaceTunnels(olderThan authentication: Authentication) {
     for id in links.ids
     where links[id].edge?.id == authentication.edgeID
       && links[id].order < authentication.order
     {
-      endLink(id, .replaced)
+      let link = links[id]
+      guard link.transport.name != authentication.transport, link.extensions.contains(.drain),
+        link.phase == .ready
+      else {
+        endLink(id, .replaced)
+        continue
+      }
+      if link.supersededAt == nil { link.supersededAt = now }
+      link.isDraining = true
     }
+  }
+
+  /// Whether a stream or session may be opened on a link. Its edge has gone over to another tunnel:
+  /// what it had opened by then is still on its way. One that goes on opening is another edge of
+  /// the same name, which the newer has replaced.
+  func admitsStreams(_ link: Link, _ id: SlotID) -> Bool {
+    guard let since = link.supersededAt, now - since > Limits.supersededGrace else { return true }
+    endLink(id, .replaced)
+    return false
   }
 
   /// Reports an edge that did not get in, unless there are too many of those.
@@ -205,7 +275,7 @@ extension Shard {
   func hubLinkEnded(_ hub: HubState, _ link: Link, _ reason: LinkEndReason, wasReady: Bool) {
     guard let edge = link.edge, wasReady else {
       hub.gate.leave(link.peer.ip)
-      reportRefusal(link.peer, link.refusal ?? reason)
+      reportRefusal(link.peer, link.refusal ?? link.heldRefusal?.reason ?? reason)
       return
     }
     report(.edgeDisconnected(edgeID: edge.id, address: link.peer, reason: reason))
@@ -232,8 +302,9 @@ extension Shard {
   // MARK: Streams come
 
   func streamOpened(
-    _ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link, _ id: SlotID
+    _ stream: StreamRef, of tunnel: Tunnel, _ link: Link, _ id: SlotID
   ) {
+    guard admitsStreams(link, id) else { return }
     guard case .hub(let hub) = role, let edge = link.edge, case .running = phase,
       case .success(let admission) = admitStream(
         header: tunnel.payload, edge: edge, settings: hub.settings),
@@ -246,6 +317,7 @@ extension Shard {
     }
     var connection = Connection(socket: .none, link: id, stream: stream)
     connection.headerBytes = header.count
+    connection.progressAt = now
     if header.count > 0 {
       store.append(header, to: &connection.outgoing)
     } else {
@@ -259,6 +331,7 @@ extension Shard {
     }
     counters.connectionsOpened += 1
     tunnel.accept(stream, owner: owner)
+    if watched != nil { watchOpened(owner, admission.header, edge) }
     connections[owner].timer = schedule(
       .targetConnect, owner, at: now + Limits.targetConnectTimeout)
     connectTarget(owner, admission.target, hub)
@@ -279,6 +352,7 @@ extension Shard {
     } else if let known = hub.resolved[target.host], known.staleAt > now {
       connectTarget(id, known.addresses[...], hub)
     } else if !lookUp(target.host, hub, { $0.waiting.append(id) }) {
+      metrics.targetsFailed += 1
       connectionFailed(id)
     }
   }
@@ -317,7 +391,10 @@ extension Shard {
     _ id: SlotID, _ addresses: ArraySlice<SocketAddress>, _ hub: HubState
   ) {
     guard !connections[id].flags.contains(.closing) else { return }
-    guard let first = addresses.first else { return connectionFailed(id) }
+    guard let first = addresses.first else {
+      metrics.targetsFailed += 1
+      return connectionFailed(id)
+    }
     hub.untried[id] = addresses.count > 1 ? addresses.dropFirst() : nil
     connectTarget(id, to: SocketAddress(first.ip, connections[id].targetPort, scope: first.scope))
   }
@@ -325,10 +402,15 @@ extension Shard {
   private func connectTarget(_ id: SlotID, to address: SocketAddress) {
     do {
       let socket = try ring.makeStreamSocket(address.ip.family)
+      guard !isReserved(socket) else {
+        refuse(socket)
+        return connectionFailed(id)
+      }
       connections[id].socket = socket
       ring.connect(
         socket, to: address, token: OperationToken(.connectionConnect, id).token)
     } catch {
+      metrics.targetsFailed += 1
       connectionFailed(id)
     }
   }
@@ -343,7 +425,15 @@ extension Shard {
       return connectTarget(id, untried, hub)
     }
     stopConnecting(id)
-    guard completion.result == 0 else { return connectionFailed(id) }
+    guard completion.result == 0 else {
+      if completion.result == -ErrorNumber.connectionRefused {
+        metrics.targetsRefused += 1
+      } else {
+        metrics.targetsFailed += 1
+      }
+      return connectionFailed(id)
+    }
+    metrics.targetConnect.record(now - connections[id].progressAt)
     connections[id].flags.insert([.connected, .held])
     ring.set(.receiveBufferHeld(Limits.unreadTargetBufferBytes), on: connections[id].socket)
     markReceivePending(id)
@@ -353,7 +443,9 @@ extension Shard {
   func targetConnectTimedOut(_ id: SlotID) {
     guard connections.contains(id) else { return }
     connections[id].timer = nil
-    if !connections[id].flags.contains(.connected) { connectionFailed(id) }
+    guard !connections[id].flags.contains(.connected) else { return }
+    metrics.targetsTimedOut += 1
+    connectionFailed(id)
   }
 
   /// Forgets what connecting needed: the deadline and the other addresses.

@@ -16,7 +16,22 @@ enum ShardCommand: Sendable {
   case updateAllowedEdges([AllowedEdge])
   /// What was handed to the firewall as the `serial`th is in force, or has failed.
   case firewallSettled(serial: UInt64)
+  /// Another shard's socket has received packets of a tunnel of this one.
+  case packets(ForeignPackets)
   case status(@Sendable (ShardStatus) -> Void)
+  /// Whether streams are reported.
+  case watchStreams(Bool)
+  /// Handled by being dropped.
+  case probe(ShardProbe)
+}
+
+/// Tells when a shard has read its mailbox, or has ended.
+final class ShardProbe: Sendable {
+  private let body: @Sendable () -> Void
+
+  init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+  deinit { body() }
 }
 
 typealias ShardMailbox = Mailbox<ShardCommand>
@@ -37,7 +52,10 @@ extension Shard {
     case .edgeConnectedElsewhere(let authentication): replaceTunnels(olderThan: authentication)
     case .updateAllowedEdges(let edges): updateAllowedEdges(edges)
     case .firewallSettled(let serial): firewallSettled(serial: serial)
+    case .packets(let packets): receiveForeign(packets)
     case .status(let reply): reply(status)
+    case .watchStreams(let isWanted): watchStreams(isWanted)
+    case .probe: break
     }
   }
 }

@@ -57,10 +57,14 @@ final class ShardThread: Sendable {
       let waker = ring.waker
       let mailbox = ShardMailbox(capacity: Limits.mailboxMessagesMax) { waker.wake() }
       let shard = Shard(index: index, ring: ring, role: role(), mailbox: mailbox, report: report)
+      shard.descriptorsMax = raiseDescriptorLimit()
       try shard.start()
       outcome.set(.success(Started(mailbox: mailbox, tunnelPort: shard.tunnelPort)))
       shard.run()
       mailbox.close()
+      // Who waits for an answer to what was left gets none.
+      var left: [ShardCommand] = []
+      mailbox.takeAll(into: &left)
     } catch let error as EngineError {
       outcome.set(.failure(error))
     } catch let error as RingError {

@@ -27,7 +27,7 @@ extension FramedTunnel {
       case .data(let id, let slice):
         if let event = receiveData(id, slice, now) { return event }
       case .control(let type, let id):
-        counters.controlFramesReceived &+= 1
+        count(type)
         if let event = receiveControl(type, id, now) { return event }
       case .malformed(let error):
         return fail(.malformed(error))
@@ -38,8 +38,17 @@ extension FramedTunnel {
 
   // MARK: Frames
 
+  @inline(__always)
+  private func count(_ type: FrameType) {
+    guard type != .udpData, type != .udpDataBack else { return }
+    counters.controlFramesReceived &+= 1
+    counters.controlBytesReceived &+= UInt64(decoder.controlPayload.count)
+  }
+
   private func receiveData(_ id: UInt32, _ slice: Slice, _ now: Instant) -> TunnelEvent? {
     counters.dataBytesReceived &+= UInt64(slice.count)
+    let frames = decoder.dataFrames &- counters.dataFramesReceived
+    counters.dataFramesReceived &+= frames
     guard let slot = liveStream(id) else { return nil }
     // SPEC 2.2: DATA after CLOSE, in either direction, resets that stream.
     guard streams[slot].receiving == .open else {
@@ -54,6 +63,10 @@ extension FramedTunnel {
       return .reset(StreamRef(slot: slot))
     }
     moved(Int(slice.count), of: slot, now: now)
+    if streams[slot].tier == .sustained {
+      counters.sustainedFramesReceived &+= frames
+      counters.sustainedBytesReceived &+= UInt64(slice.count)
+    }
     return .data(StreamRef(slot: slot), slice)
   }
 
@@ -75,6 +88,7 @@ extension FramedTunnel {
     case .udpData, .udpDataBack:
       guard let slot = liveStream(id, .session) else { return nil }
       counters.datagramsReceived &+= 1
+      counters.datagramBytesReceived &+= UInt64(decoder.controlPayload.count)
       return .datagram(StreamRef(slot: slot))
     case .udpClose: return receiveSessionClose(id)
     case .data, .dataBack: preconditionFailure("DATA is no control frame")

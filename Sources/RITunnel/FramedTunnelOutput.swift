@@ -34,7 +34,11 @@ extension FramedTunnel {
   private func writeControl(into batch: PlaintextBatch) -> Bool {
     if configOutput.isBegun, !writeConfig(into: batch) { return false }
     if !controlQueue.isEmpty {
-      counters.controlFramesSent &+= UInt64(controlQueue.drain(into: batch))
+      let before = batch.byteCount
+      let frames = controlQueue.drain(into: batch)
+      counters.controlFramesSent &+= UInt64(frames)
+      counters.controlBytesSent &+=
+        UInt64(batch.byteCount - before - frames * FrameHeader.byteCount)
       guard controlQueue.isEmpty else { return false }
     }
     while !controlStreams.isEmpty {
@@ -47,7 +51,14 @@ extension FramedTunnel {
   }
 
   private func writeConfig(into batch: PlaintextBatch) -> Bool {
-    guard configOutput.write(into: batch) else { return false }
+    let begins = !configOutput.isBegun
+    let before = batch.byteCount
+    let isWhole = configOutput.write(into: batch)
+    // Written in parts, each of them counts when it goes; the header goes with the first.
+    let written = batch.byteCount - before
+    counters.controlBytesSent &+= UInt64(
+      max(0, begins ? written - FrameHeader.byteCount : written))
+    guard isWhole else { return false }
     counters.controlFramesSent &+= 1
     return true
   }
@@ -97,6 +108,7 @@ extension FramedTunnel {
     }
     batch.append(copying: payload)
     counters.controlFramesSent &+= 1
+    counters.controlBytesSent &+= UInt64(payload.count)
     return true
   }
 
@@ -141,6 +153,10 @@ extension FramedTunnel {
     queuedBytes[streams[slot].tier] -= count
     counters.dataFramesSent &+= 1
     counters.dataBytesSent &+= UInt64(count)
+    if streams[slot].tier == .sustained {
+      counters.sustainedFramesSent &+= 1
+      counters.sustainedBytesSent &+= UInt64(count)
+    }
     scheduler.sent(count, by: slot, in: streams)
     moved(count, of: slot, now: now)
     // SPEC 2.5: the CLOSE behind its own stream's data, ahead of all others'.

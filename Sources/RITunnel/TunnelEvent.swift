@@ -57,14 +57,22 @@ public enum TunnelError: Error, Equatable, Sendable, CustomStringConvertible {
   }
 }
 
-/// What a tunnel has counted since it began.
-public struct TunnelCounters: Equatable, Sendable {
+/// What a tunnel has counted since it began. Bytes are payload. DATA of sustained streams counts
+/// among the data, too; datagrams count apart.
+public struct TunnelCounters: Codable, Equatable, Sendable {
   public var controlFramesSent: UInt64 = 0
+  public var controlBytesSent: UInt64 = 0
   public var dataFramesSent: UInt64 = 0
   /// Payload of DATA frames.
   public var dataBytesSent: UInt64 = 0
+  public var sustainedFramesSent: UInt64 = 0
+  public var sustainedBytesSent: UInt64 = 0
   public var controlFramesReceived: UInt64 = 0
+  public var controlBytesReceived: UInt64 = 0
+  public var dataFramesReceived: UInt64 = 0
   public var dataBytesReceived: UInt64 = 0
+  public var sustainedFramesReceived: UInt64 = 0
+  public var sustainedBytesReceived: UInt64 = 0
   public var streamsOpened: UInt64 = 0
   /// Streams that became sustained flows.
   public var streamsSustained: UInt64 = 0
@@ -78,11 +86,17 @@ public struct TunnelCounters: Equatable, Sendable {
   public var framesDropped: UInt64 = 0
   public var sessionsOpened: UInt64 = 0
   public var datagramsSent: UInt64 = 0
+  public var datagramBytesSent: UInt64 = 0
   public var datagramsReceived: UInt64 = 0
+  public var datagramBytesReceived: UInt64 = 0
   /// Datagrams that found their session's or their tunnel's queue full.
   public var datagramsDropped: UInt64 = 0
   /// PING and PONG not queued because too many wait already.
   public var probesDropped: UInt64 = 0
   /// HELLO not queued because too much waits already.
   public var hellosDropped: UInt64 = 0
+  /// Frames of unknown type that were passed over.
+  public var framesSkipped: UInt64 = 0
+
+  public init() {}
 }

@@ -53,7 +53,8 @@ public enum CredentialFault: Error, Equatable, Sendable {
   /// A byte that is not one of 0x21 to 0x7E: printable ASCII without the space.
   case notPrintable
 
-  init?(_ text: some Collection<UInt8>, bytesMax: Int) {
+  /// nil when nothing is.
+  public init?(_ text: some Collection<UInt8>, bytesMax: Int) {
     if text.isEmpty {
       self = .empty
     } else if text.count > bytesMax {

@@ -43,6 +43,8 @@ public struct FrameDecoder: ~Copyable {
   private var scratch: UnsafeMutableRawBufferPointer
   private var gathered = 0
 
+  /// DATA frames with a payload that have begun.
+  public private(set) var dataFrames: UInt64 = 0
   /// Frames of unknown type that were passed over.
   public private(set) var skippedFrames: UInt64 = 0
   /// The payload of the last `.control` event; valid until the next `poll` or `receive`.
@@ -134,6 +136,7 @@ public struct FrameDecoder: ~Copyable {
       stream = header.stream
       if type.isData {
         guard remaining > 0 else { return nil }
+        dataFrames &+= 1
         state = .data
         return rest.isEmpty ? nil : .data(stream: stream, take(remaining, of: &slice))
       }

@@ -12,9 +12,9 @@ public enum LogFormat: String, CaseIterable, Sendable { case text, json }
 
 /// The admin HTTP interface.
 public struct AdminConfiguration: Equatable, Sendable {
-  /// `host:port`
+  /// `host:port`, or `none`
   public var listen: String
-  /// Asked of every request; a must on an address other than loopback.
+  /// Asked of whoever wants to see or change something; a must on an address other than loopback.
   public var token: TextSource?
 
   public init(listen: String, token: TextSource? = nil) {
@@ -34,6 +34,8 @@ public protocol CommonConfiguration: Equatable, Sendable {
   var udpSessionsMax: Int { get set }
   var drainSeconds: Int { get set }
   var admin: AdminConfiguration? { get set }
+  /// Where the admin HTTP listens unless told.
+  static var adminListenDefault: String { get }
   /// nil: nothing is remembered over a restart.
   var stateDir: String? { get set }
   var logLevel: LogLevel { get set }
@@ -61,29 +63,7 @@ extension CommonConfiguration {
     settings.stateDirectory = stateDir
   }
 
-  /// What is set in `admin` must be safe to serve.
-  func checkAdmin() throws(ConfigurationError) {
-    guard let admin else { return }
-    guard let endpoint = Endpoint(admin.listen) else {
-      throw ConfigurationError(key: "admin.listen", reason: "must be a host and a port")
-    }
-    if let token = admin.token {
-      let text = try token.text(for: "admin.token")
-      guard !text.isEmpty else {
-        throw ConfigurationError(key: "admin.tokenFile", reason: "holds no token")
-      }
-    } else if !isLoopback(endpoint.host) {
-      throw ConfigurationError(
-        key: "admin.listen",
-        reason: "\(endpoint.host) is not loopback: admin.token or admin.tokenFile must be given")
-    }
-  }
-
-  var commonWarnings: [String] {
-    admin == nil ? [] : ["admin has no effect in this version"]
-  }
-
-  static func commonFields(adminListen: String) -> [Field<Self>] {
+  static var commonFields: [Field<Self>] {
     [
       Field("shards", \.shards, .count(1...1_024), "engine threads; default one per core"),
       Field(
@@ -99,9 +79,10 @@ extension CommonConfiguration {
         "drainSeconds", \.drainSeconds, .count(0...86_400),
         "time for live streams at a stop; default 30"),
       Field(
-        "admin", \.admin, empty: AdminConfiguration(listen: adminListen),
+        "admin", \.admin, empty: AdminConfiguration(listen: adminListenDefault),
         Schema([
-          Field("listen", \.listen, .endpoint, "admin HTTP; default \(adminListen)"),
+          Field(
+            "listen", \.listen, .adminListen, "admin HTTP; default \(adminListenDefault); or none"),
           Field("token", \.token, .text, excludes: ["tokenFile"], "bearer token of the admin HTTP"),
           Field("tokenFile", \.token, .file, "file that holds it"),
         ])),
@@ -110,9 +91,4 @@ extension CommonConfiguration {
       Field("logFormat", \.logFormat, .choice, "default text"),
     ]
   }
-}
-
-private func isLoopback(_ host: String) -> Bool {
-  guard let address = IPAddress(parsing: host) else { return host == "localhost" }
-  return address == .loopbackV6 || address.family == .v4 && address.v4 >> 24 == 127
 }

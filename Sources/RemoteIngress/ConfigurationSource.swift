@@ -83,7 +83,7 @@ public struct ConfigurationSource: Sendable {
   }
 
   /// Variables of the engine that are no keys of the configuration.
-  private static let otherVariables = ["REMOTEINGRESS_RING", "REMOTEINGRESS_EXTENSIONS"]
+  private static let otherVariables = engineVariables + [EngineExecutable.variable]
 
   private func flagLayer(_ keys: [FlatKey]) throws(ConfigurationError) -> SourceNode {
     var layer = SourceNode(origin: .unwritten)
@@ -124,7 +124,7 @@ public struct ConfigurationSource: Sendable {
   }
 
   /// systemd's, else the system's for root, else the user's.
-  private var defaultStateDirectory: String? {
+  package var defaultStateDirectory: String? {
     if let given = environment["STATE_DIRECTORY"], let first = given.split(separator: ":").first {
       return String(first)
     }

@@ -28,6 +28,7 @@ public struct EdgeConfiguration: CommonConfiguration {
   public var udpIdleSeconds = 60
   public var udpSessionsMax = 65_536
   public var drainSeconds = 30
+  public static let adminListenDefault = "127.0.0.1:9181"
   public var admin: AdminConfiguration?
   public var stateDir: String?
   public var logLevel = LogLevel.info
@@ -36,11 +37,7 @@ public struct EdgeConfiguration: CommonConfiguration {
   public init() {}
 
   public func settings() throws(ConfigurationError) -> EdgeSettings {
-    try checkAdmin()
-    guard transportMode == .tcpTls else {
-      throw ConfigurationError(
-        key: "transportMode", reason: "\(transportMode.rawValue) is not supported in this version")
-    }
+    _ = try adminSettings()
     let token = try decodedToken()
     let alternative = "is missing (or give a token)"
     guard let host = hubHost ?? token?.host else {
@@ -63,7 +60,7 @@ public struct EdgeConfiguration: CommonConfiguration {
   }
 
   public var warnings: [String] {
-    var warnings = commonWarnings
+    var warnings: [String] = []
     if insecure { warnings.append("insecure: the hub's certificate is not checked") }
     return warnings
   }

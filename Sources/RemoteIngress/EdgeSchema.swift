@@ -23,7 +23,7 @@ extension EdgeConfiguration: ReadableConfiguration {
         Field("insecure", \.insecure, .bool, "do not check the hub's certificate"),
         Field(
           "stunServer", \.stunServer, .endpoint, "STUN server; default Cloudflare's"),
-      ] + commonFields(adminListen: "127.0.0.1:9181"))
+      ] + commonFields)
   }
 
   /// A token replaces what an earlier source said with single keys.
@@ -39,10 +39,11 @@ extension EdgeConfiguration: ReadableConfiguration {
     let singleKeys = ["hubHost", "hubPort", "edgeId", "secret", "secretFile"]
     return [
       Field(
-        "token", .connectionToken, excludes: ["tokenFile"] + singleKeys,
+        "token", .connectionToken, shownBy: \.token, excludes: ["tokenFile"] + singleKeys,
         help: "all about the hub in one text; better a file", store: store),
       Field(
-        "tokenFile", .file, excludes: singleKeys, help: "file that holds the token", store: store),
+        "tokenFile", .file, shownBy: \.token, excludes: singleKeys,
+        help: "file that holds the token", store: store),
     ]
   }
 }

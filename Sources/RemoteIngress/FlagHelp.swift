@@ -1,40 +1,53 @@
 // What the command line needs to know of the configuration's keys.
 
+/// A key of the configuration as a flag of the command line.
+public struct ConfigurationFlag: Sendable {
+  /// What completes its value.
+  public enum Completion: Equatable, Sendable {
+    case file
+    case choice([String])
+    case none
+  }
+
+  /// With its dashes.
+  public var name: String
+  /// What help calls its value.
+  public var valueName: String
+  public var completion: Completion
+  /// It needs no value.
+  public var isSwitch: Bool
+  public var help: String
+
+  init(_ key: FlatKey) {
+    name = key.flag
+    help = key.help
+    let choices = key.valueName.split(separator: "|").map(String.init)
+    if choices.count > 1 {
+      help = choices.joined(separator: ", ") + "; " + help
+      valueName = key.path[key.path.count - 1].hasSuffix("Level") ? "level" : "choice"
+      completion = .choice(choices)
+    } else {
+      valueName = key.valueName.lowercased()
+      completion = ["path", "file"].contains(valueName) ? .file : .none
+    }
+    isSwitch = key.isSwitch
+  }
+}
+
 extension HubConfiguration {
-  /// All flags with their meaning, for help.
-  public static var flagHelp: String { helpText(schema.flatKeys) }
+  /// All flags, in the order of help.
+  public static var flags: [ConfigurationFlag] { schema.flatKeys.map(ConfigurationFlag.init) }
   /// Flags whose value must not be seen.
   public static var secretFlags: [String] { secretFlagNames(schema.flatKeys) }
 }
 
 extension EdgeConfiguration {
-  /// All flags with their meaning, for help.
-  public static var flagHelp: String { helpText(schema.flatKeys) }
+  /// All flags, in the order of help.
+  public static var flags: [ConfigurationFlag] { schema.flatKeys.map(ConfigurationFlag.init) }
   /// Flags whose value must not be seen.
   public static var secretFlags: [String] { secretFlagNames(schema.flatKeys) }
 }
 
 private func secretFlagNames(_ keys: [FlatKey]) -> [String] {
   keys.filter(\.isSecret).map(\.flag)
-}
-
-private func helpText(_ keys: [FlatKey]) -> String {
-  let heads = keys.map { "  " + $0.flag + ($0.isSwitch ? "" : " " + $0.valueName) }
-  let column = (heads.map(\.count).max() ?? 0) + 2
-  let lines = zip(keys, heads).map { key, head in
-    head.count > 36
-      ? "\(head)\n" + String(repeating: " ", count: min(column, 38)) + key.help
-      : head.padded(to: min(column, 38)) + key.help
-  }
-  return """
-    Every flag is a key of the configuration file too (--hub-host: hubHost) and a variable of the \
-    environment (REMOTEINGRESS_HUB_HOST). Flags win over variables, variables over the file.
-
-    """ + lines.joined(separator: "\n")
-}
-
-extension String {
-  fileprivate func padded(to count: Int) -> String {
-    self + String(repeating: " ", count: max(1, count - self.count))
-  }
 }

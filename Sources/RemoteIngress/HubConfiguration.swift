@@ -7,6 +7,9 @@ import RIWire
 public typealias AllowedEdge = RIControl.AllowedEdge
 public typealias TargetRule = RIControl.TargetRule
 public typealias Secret = RIWire.Secret
+public typealias JSONValue = RIWire.JSONValue
+public typealias IPAddress = RIBase.IPAddress
+public typealias Port = RIBase.Port
 public typealias ConnectionToken = RIWire.ConnectionToken
 
 /// The certificate and key that a hub is given, as PEM.
@@ -35,6 +38,7 @@ public struct HubConfiguration: CommonConfiguration {
   public var udpIdleSeconds = 60
   public var udpSessionsMax = 65_536
   public var drainSeconds = 30
+  public static let adminListenDefault = "127.0.0.1:9180"
   public var admin: AdminConfiguration?
   public var stateDir: String?
   public var logLevel = LogLevel.info
@@ -43,7 +47,7 @@ public struct HubConfiguration: CommonConfiguration {
   public init() {}
 
   public func settings() throws(ConfigurationError) -> HubSettings {
-    try checkAdmin()
+    _ = try adminSettings()
     var settings = HubSettings()
     settings.tunnelPort = tunnelPort
     settings.bindAddress = bindAddress
@@ -56,7 +60,7 @@ public struct HubConfiguration: CommonConfiguration {
   }
 
   public var warnings: [String] {
-    var warnings = commonWarnings
+    var warnings: [String] = []
     if allowedEdges.isEmpty { warnings.append("allowedEdges is empty: no edge can connect") }
     return warnings
   }

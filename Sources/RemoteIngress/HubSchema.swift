@@ -21,13 +21,13 @@ extension HubConfiguration: ReadableConfiguration {
           ])),
         Field(
           fileOnly: "allowedEdges", \.allowedEdges,
-          .list(of: .allowedEdge, unique: \.id) { "the edge \($0.id)" }),
+          .allowedEdges),
         Field(
           fileOnly: "targets", \.targets,
           .list(of: .targetRule, unique: TargetKey.init) {
             "\($0.transport.rawValue) port \($0.port)"
           }),
-      ] + commonFields(adminListen: "127.0.0.1:9180"))
+      ] + commonFields)
   }
 }
 
@@ -55,6 +55,12 @@ extension ValueKind where Value == [Port] {
   fileprivate static var ports: ValueKind { .list(of: .port, unique: { $0 }) { "port \($0)" } }
 }
 
+extension ValueKind where Value == [AllowedEdge] {
+  static var allowedEdges: ValueKind {
+    .list(of: .allowedEdge, unique: \.id) { "the edge \($0.id)" }
+  }
+}
+
 extension ValueKind where Value == AllowedEdge {
   fileprivate static var allowedEdge: ValueKind {
     let schema = Schema<AllowedEdgeDraft>([
@@ -70,10 +76,14 @@ extension ValueKind where Value == AllowedEdge {
       guard let secret = draft.secret else {
         throw place.member("secret").error("is missing", at: origin)
       }
-      return AllowedEdge(
+      let edge = AllowedEdge(
         id: id, secret: secret, listenPorts: draft.listenPorts,
         listenPortsUdp: draft.listenPortsUdp, stunIntervalSecs: draft.stunIntervalSecs,
         firewallConfig: draft.firewallConfig)
+      if let fault = edge.sizeFault {
+        throw place.member("firewallConfig").error(fault, at: origin)
+      }
+      return edge
     }
   }
 }

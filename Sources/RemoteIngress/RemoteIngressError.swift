@@ -1,4 +1,4 @@
-// What can go wrong with a hub or an edge as a whole, and where its engine's program is.
+// What can go wrong with a hub or an edge as a whole, and what it has to say.
 
 import RIControl
 import RIWire
@@ -28,13 +28,6 @@ public enum RemoteIngressError: Error, Equatable, Sendable, CustomStringConverti
     case .engine(let reason): reason
     }
   }
-}
-
-/// Where the program is that the engine runs in.
-public enum EngineExecutable: Equatable, Sendable {
-  /// REMOTEINGRESS_ENGINE, else `remoteingress` beside the running program, else in PATH.
-  case automatic
-  case path(String)
 }
 
 /// A line for a log.

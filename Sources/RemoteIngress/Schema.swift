@@ -65,14 +65,16 @@ struct Field<Root> {
   var flatKeys: [FlatKey]
   /// Keys that say the same and may not stand beside this one.
   var excludes: [String] = []
+  /// The keys, with their place, whose value differs: this one, or members of its mapping.
+  var changedKeys: (Root, Root) -> [String]
   var read: (inout Root, SourceNode, Place) throws(ConfigurationError) -> Void
 }
 
 extension Field {
-  /// A key whose value goes through `store`.
-  init<Value>(
-    _ key: String, _ kind: ValueKind<Value>, excludes: [String] = [], help: String,
-    store: @escaping (inout Root, Value) -> Void
+  /// A key whose value goes through `store`, and shows in `property`.
+  init<Value, Shown: Equatable>(
+    _ key: String, _ kind: ValueKind<Value>, shownBy property: KeyPath<Root, Shown>,
+    excludes: [String] = [], help: String, store: @escaping (inout Root, Value) -> Void
   ) {
     self.init(
       key: key,
@@ -81,24 +83,29 @@ extension Field {
           path: [key], valueName: kind.name, isSwitch: kind.isSwitch,
           isSecret: kind.isSecret, help: help)
       ],
-      excludes: excludes
+      excludes: excludes,
+      changedKeys: { $0[keyPath: property] == $1[keyPath: property] ? [] : [key] }
     ) { root, node, place throws(ConfigurationError) in
       store(&root, try kind.parse(node, place))
     }
   }
 
-  init<Value>(
+  init<Value: Equatable>(
     _ key: String, _ property: WritableKeyPath<Root, Value>, _ kind: ValueKind<Value>,
     excludes: [String] = [], _ help: String
   ) {
-    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
+    self.init(key, kind, shownBy: property, excludes: excludes, help: help) {
+      $0[keyPath: property] = $1
+    }
   }
 
-  init<Value>(
+  init<Value: Equatable>(
     _ key: String, _ property: WritableKeyPath<Root, Value?>, _ kind: ValueKind<Value>,
     excludes: [String] = [], _ help: String
   ) {
-    self.init(key, kind, excludes: excludes, help: help) { $0[keyPath: property] = $1 }
+    self.init(key, kind, shownBy: property, excludes: excludes, help: help) {
+      $0[keyPath: property] = $1
+    }
   }
 
   /// A key that holds a mapping; later sources change single members of it.
@@ -110,7 +117,13 @@ extension Field {
       nested.path.insert(key, at: 0)
       return nested
     }
-    self.init(key: key, flatKeys: flatKeys) { root, node, place throws(ConfigurationError) in
+    let changedKeys = { (old: Root, new: Root) in
+      let (before, after) = (old[keyPath: property] ?? empty, new[keyPath: property] ?? empty)
+      return schema.changedKeys(from: before, to: after).map { "\(key).\($0)" }
+    }
+    self.init(
+      key: key, flatKeys: flatKeys, changedKeys: changedKeys
+    ) { root, node, place throws(ConfigurationError) in
       var value = root[keyPath: property] ?? empty
       try schema.read(node, into: &value, at: place)
       root[keyPath: property] = value
@@ -118,10 +131,15 @@ extension Field {
   }
 
   /// A key that only a file can give: a list or a free mapping.
-  init<Value>(
+  init<Value: Equatable>(
     fileOnly key: String, _ property: WritableKeyPath<Root, Value>, _ kind: ValueKind<Value>
   ) {
-    self.init(key: key, flatKeys: []) { root, node, place throws(ConfigurationError) in
+    let changedKeys = { (old: Root, new: Root) in
+      old[keyPath: property] == new[keyPath: property] ? [] : [key]
+    }
+    self.init(
+      key: key, flatKeys: [], changedKeys: changedKeys
+    ) { root, node, place throws(ConfigurationError) in
       root[keyPath: property] = try kind.parse(node, place)
     }
   }
@@ -134,6 +152,18 @@ struct Schema<Root> {
   init(_ fields: [Field<Root>]) { self.fields = fields }
 
   var flatKeys: [FlatKey] { fields.flatMap(\.flatKeys) }
+
+  /// The keys whose value differs; of those that say the same the first.
+  func changedKeys(from old: Root, to new: Root) -> [String] {
+    var keys: [String] = []
+    var named: Set<String> = []
+    for field in fields where !named.contains(field.key) {
+      let changed = field.changedKeys(old, new)
+      if !changed.isEmpty { named.formUnion(field.excludes) }
+      keys += changed
+    }
+    return keys
+  }
 
   /// Sets in `root` what the mapping gives; unknown keys and contradictions are errors.
   func read(

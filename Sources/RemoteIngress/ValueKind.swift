@@ -129,11 +129,11 @@ package func isHost(_ text: String) -> Bool {
 }
 
 /// A host and a port written as `host:port` or `[v6]:port`.
-struct Endpoint: Equatable {
-  var host: String
-  var port: Port
+package struct Endpoint: Equatable {
+  package var host: String
+  package var port: Port
 
-  init?(_ text: String) {
+  package init?(_ text: String) {
     guard let colon = text.lastIndex(of: ":"),
       let number = decimal(String(text[text.index(after: colon)...])),
       let port = Port(exactly: number),

@@ -1,8 +1,10 @@
 // The command line: its entry, its exit codes, and the list of what it can do.
 
 import ArgumentParser
+import Dispatch
 import Glibc
 import RemoteIngress
+import Synchronization
 
 struct RemoteIngressCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -12,7 +14,7 @@ struct RemoteIngressCommand: ParsableCommand {
     version: remoteIngressVersion,
     subcommands: [
       HubCommand.self, EdgeCommand.self, TokenCommand.self, DemoCommand.self,
-      VersionCommand.self,
+      StatusCommand.self, DoctorCommand.self, VersionCommand.self, EngineCommand.self,
     ])
 }
 
@@ -35,7 +37,12 @@ enum Entry {
     wipeSecretArguments()
     do {
       var command = try RemoteIngressCommand.parseAsRoot(arguments)
-      try command.run()
+      if let daemon = command as? any DaemonCommand {
+        let signals = SignalThread.block()
+        try waitFor { try await daemon.run(signals) }
+      } else {
+        try command.run()
+      }
     } catch let error as ConfigurationError {
       end(2, "remoteingress: \(error)")
     } catch let error as CommandFailure {
@@ -49,6 +56,23 @@ enum Entry {
       case let code: end(code.rawValue, message)
       }
     }
+  }
+
+  /// Runs `body` on other threads while this one waits. An asynchronous `main` would have the first
+  /// thread take signals again that were blocked.
+  private static func waitFor(_ body: @escaping @Sendable () async throws -> Void) throws {
+    let outcome = Mutex<Result<Void, any Error>>(.success(()))
+    let done = DispatchSemaphore(value: 0)
+    Task {
+      do {
+        try await body()
+      } catch {
+        outcome.withLock { $0 = .failure(error) }
+      }
+      done.signal()
+    }
+    done.wait()
+    try outcome.withLock { $0 }.get()
   }
 
   private static func end(_ code: Int32, _ message: String) -> Never {

@@ -1,77 +1,55 @@
-// `hub` and `edge`: the configuration is read and checked, then the engine runs until told to stop.
+// `hub` and `edge`: their arguments. What they do is in Daemon/.
 
 import ArgumentParser
-import Glibc
-import Logging
-import RIControl
 import RemoteIngress
 
-/// The arguments of `hub` and `edge`. All flags but `--config` follow from the table of keys, which
-/// is why the parser hands them on unread.
-struct RunArguments: ParsableArguments {
-  @Option(name: .long, help: ArgumentHelp("A YAML or JSON file.", valueName: "file"))
+/// The arguments of `hub` and `edge`.
+struct RunArguments<Configuration: ConfiguredByFlags>: ParsableArguments, Sendable {
+  @Option(
+    name: .long, help: ArgumentHelp("A YAML or JSON file.", valueName: "file"),
+    completion: .file(extensions: ["yaml", "yml", "json"]))
   var config: String?
 
-  @Argument(
-    parsing: .allUnrecognized,
-    help: ArgumentHelp("Keys of the configuration, as listed above.", valueName: "flags"))
-  var flags: [String] = []
+  @OptionGroup(title: "Keys of the configuration") var keys: KeyFlags<Configuration>
+
+  // What the parser does not know is refused in the words of all configuration errors.
+  @Argument(parsing: .allUnrecognized, help: .hidden)
+  var others: [String] = []
 
   var source: ConfigurationSource {
-    ConfigurationSource(file: config, environment: environmentVariables(), flags: flags)
+    ConfigurationSource(
+      file: config, environment: environmentVariables(), flags: keys.given + others)
   }
 }
 
-struct HubCommand: ParsableCommand {
+private let keysInBrief = """
+  Every flag is a key of the configuration file too (--hub-host: hubHost) and a variable of the \
+  environment (REMOTEINGRESS_HUB_HOST). Flags win over variables, variables over the file.
+  """
+
+struct HubCommand: DaemonCommand {
   static let configuration = CommandConfiguration(
-    commandName: "hub", abstract: "Run a hub.", discussion: HubConfiguration.flagHelp)
+    commandName: "hub", abstract: "Run a hub.", discussion: keysInBrief)
 
-  @OptionGroup var arguments: RunArguments
+  @OptionGroup var arguments: RunArguments<HubConfiguration>
 
-  func run() throws {
-    let source = arguments.source
-    let loaded = try source.hub()
-    startLogging(loaded.configuration, warnings: loaded.warnings)
-    try EngineHost.run(.hub(loaded.settings), source: source)
+  func run(_ signals: SignalThread) async throws {
+    try await Daemon<HubDaemon>.run(arguments.source, signals)
   }
 }
 
-struct EdgeCommand: ParsableCommand {
+struct EdgeCommand: DaemonCommand {
   static let configuration = CommandConfiguration(
-    commandName: "edge", abstract: "Run an edge.", discussion: EdgeConfiguration.flagHelp)
+    commandName: "edge", abstract: "Run an edge.", discussion: keysInBrief)
 
-  @OptionGroup var arguments: RunArguments
+  @OptionGroup var arguments: RunArguments<EdgeConfiguration>
 
-  func run() throws {
-    let source = arguments.source
-    let loaded = try source.edge()
-    startLogging(loaded.configuration, warnings: loaded.warnings)
-    try EngineHost.run(.edge(loaded.settings), source: source)
+  func run(_ signals: SignalThread) async throws {
+    try await Daemon<EdgeDaemon>.run(arguments.source, signals)
   }
 }
 
-/// Sends all logs of the process to standard error.
-private func startLogging(_ configuration: some CommonConfiguration, warnings: [String]) {
-  let level = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
-  let format = configuration.logFormat
-  LoggingSystem.bootstrap { label in
-    LineLogHandler(label: label, format: format, logLevel: level)
-  }
-  let logger = Logger(label: "remoteingress")
-  for warning in warnings { logger.warning("\(warning)") }
-}
-
-private func environmentVariables() -> [String: String] {
-  var variables: [String: String] = [:]
-  // SAFETY: environ is a null-terminated array of C strings; no other thread runs yet that could
-  // change it.
-  var next = environ
-  while let entry = next.pointee {
-    let text = String(cString: entry)
-    if let equals = text.firstIndex(of: "=") {
-      variables[String(text[..<equals])] = String(text[text.index(after: equals)...])
-    }
-    next += 1
-  }
-  return variables
+/// A command that waits for signals: they are blocked before any other thread is there to get them.
+protocol DaemonCommand: ParsableCommand, Sendable {
+  func run(_ signals: SignalThread) async throws
 }

@@ -24,7 +24,9 @@ struct TokenEncode: ParsableCommand {
   @Option(help: "Name of the edge.")
   var edgeId: String
 
-  @Option(help: ArgumentHelp("File that holds the secret; - is standard input.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("File that holds the secret; - is standard input.", valueName: "file"),
+    completion: .file())
   var secretFile: String
 
   @Option(help: "Fingerprint of the hub's key: sha256/BASE64 or 64 hex digits.")

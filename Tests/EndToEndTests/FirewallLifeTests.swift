@@ -184,7 +184,7 @@ extension EndToEnd {
         var resident: [Int] = []
         for i in 1...200 {
           try network.update(config(i), until: LogLine.firewallApplied)
-          if i % 50 == 0 { resident.append(residentKilobytes(edge.pid)) }
+          if i % 50 == 0 { resident.append(residentKilobytes(edge.engine)) }
         }
         print("firewall: resident after 50, 100, 150 and 200 updates: \(resident) kB")
         #expect(resident[3] < resident[0] + 4_096)
@@ -210,10 +210,10 @@ extension EndToEnd {
         }
         try network.startEdge("{}", until: LogLine.tunnelUp)
         let edge = try #require(network.edge)
-        var resident = [residentKilobytes(edge.pid)]
+        var resident = [residentKilobytes(edge.engine)]
         for i in 1...8 {
           try network.update(config("192.0.2.\(i)"), until: LogLine.firewallApplied)
-          resident.append(residentKilobytes(edge.pid))
+          resident.append(residentKilobytes(edge.engine))
         }
         print("firewall: resident without and with 20,001 addresses, 8 times: \(resident) kB")
         #expect(resident[8] < resident[4] + 4_096)

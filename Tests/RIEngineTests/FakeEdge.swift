@@ -55,6 +55,9 @@ final class FakeEdge {
     flush()
   }
 
+  /// Ends the connection without a word.
+  func hangUp() { ended(0) }
+
   private func tick() {
     for completion in ring.wait(until: nil) { handle(completion) }
     flush()

@@ -67,7 +67,7 @@ public struct UringFeatures: Hashable, Sendable {
   // MARK: Probe
 
   /// The features of this kernel, asked once for each process.
-  static let probed: Result<UringFeatures, RingError> = {
+  public static let probed: Result<UringFeatures, RingError> = {
     do throws(RingError) {
       return .success(try probe())
     } catch {

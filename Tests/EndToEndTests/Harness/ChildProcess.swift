@@ -53,6 +53,17 @@ final class ChildProcess {
     if exit == nil { kill(pid, signal) }
   }
 
+  /// The process that moves the traffic, which a hub or an edge has for that; 0 when there is none.
+  var engine: pid_t {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    for child in all.compactMap({ pid_t($0) }) {
+      // The name, in parentheses, may hold anything (proc_pid_stat(5)).
+      let fields = text(of: "/proc/\(child)/stat").split(separator: ")").last?.split(separator: " ")
+      if let fields, fields.count > 1, pid_t(fields[1]) == pid { return child }
+    }
+    return 0
+  }
+
   /// How it ended, or nil while it runs.
   func poll() -> Exit? {
     var status: Int32 = 0

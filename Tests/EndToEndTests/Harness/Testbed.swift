@@ -45,6 +45,8 @@ final class Testbed {
   /// Nobody is there, so that no test asks the Internet.
   var stunServer = "127.0.0.1:9"
   var extraRoutes: [ExtraRoute] = []
+  /// The edge's.
+  var transportMode: String
   /// More lines of the hub's and the edge's configuration.
   var hubLines = ""
   var edgeLines = ""
@@ -59,7 +61,8 @@ final class Testbed {
 
   private init(_ ring: Ring) throws {
     self.ring = ring
-    environment = ["REMOTEINGRESS_RING": ring.rawValue]
+    environment = ["REMOTEINGRESS_RING": ring.backend]
+    transportMode = ring.transportMode
     directory = NSTemporaryDirectory() + "remoteingress-\(UUID().uuidString)"
     for part in ["hub", "edge", "www", "uploads"] {
       try FileManager.default.createDirectory(
@@ -199,9 +202,9 @@ final class Testbed {
     "http://\(host):\(web.edge)/\(path)"
   }
 
-  /// Arguments of scenarios: the ports of the `peer` route, and the processes to look at.
+  /// Arguments of scenarios: the ports of the `peer` route, and the engines to look at.
   var route: [String: Any] { ["edge": peer.edge, "target": peer.target] }
-  var pids: [String: Any] { ["edge_pid": edge?.pid ?? 0, "hub_pid": hub?.pid ?? 0] }
+  var pids: [String: Any] { ["edge_pid": edge?.engine ?? 0, "hub_pid": hub?.engine ?? 0] }
 
   /// Plays a scenario of `peers/SCRIPT.py` and returns the figures that it printed.
   @discardableResult

@@ -34,6 +34,35 @@ async def crowd(edge, target, clients=1000):
     return {"clients": clients, "bytes": sum(sizes)}
 
 
+async def kept(edge, target, hub_pid, config, changed, log, clients=1000, reloads=3):
+    """A hub reads its configuration again, and none of many live streams notices."""
+    texts = [pathlib.Path(changed).read_text(), pathlib.Path(config).read_text()]
+    said = pathlib.Path(log)
+
+    async def exchange(client, text):
+        await client.send(text)
+        assert await client.read_exactly(len(text)) == text
+
+    with Target(target) as inside:
+        inside.serve(echo)
+        crowd = [await connect(edge) for _ in range(clients)]
+        await asyncio.gather(*(exchange(c, b"before") for c in crowd))
+        for i in range(reloads):
+            count = said.read_text().count("info reloaded")
+            pathlib.Path(config).write_text(texts[i % 2])
+            os.kill(hub_pid, signal.SIGHUP)
+            # In the middle of it and behind it.
+            await asyncio.gather(*(exchange(c, b"meanwhile") for c in crowd))
+            while said.read_text().count("info reloaded") == count:
+                await asyncio.sleep(0.01)
+            await asyncio.gather(*(exchange(c, b"after") for c in crowd))
+        for client in crowd:
+            client.finish()
+            assert await client.ended() == "eof"
+            client.close()
+    return {"clients": clients, "reloads": reloads}
+
+
 async def proxy_line(edge, target):
     """The first line names both ends as the client sees them, over IPv4 and IPv6."""
     with Target(target) as inside:
