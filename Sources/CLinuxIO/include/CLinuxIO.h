@@ -76,8 +76,6 @@ static inline void ri_prep_recvmsg_select(
 int ri_minimum_rtt(int descriptor, uint32_t *microseconds);
 
 // prctl is variadic.
-// PR_SET_DUMPABLE 0: no core files of this process, and no look into it from outside but by root.
-static inline int ri_forbid_dumps(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 static inline int ri_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 #endif
