@@ -15,6 +15,7 @@ let package = Package(
     .executable(name: "remoteingress", targets: ["remoteingress"]),
     .executable(name: "ri-bench", targets: ["ri-bench"]),
     .executable(name: "ri-link", targets: ["ri-link"]),
+    .executable(name: "ri-load", targets: ["ri-load"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -122,6 +123,13 @@ let package = Package(
       ],
       path: "Bench/ri-link"),
     .executableTarget(
+      name: "ri-load",
+      dependencies: [
+        "CLoadIO", "LoadKit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Bench/ri-load"),
+    .executableTarget(
       name: "ri-bench",
       dependencies: [
         "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
@@ -134,8 +142,8 @@ let package = Package(
     .target(
       name: "FuzzKit",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
-        "RIEngine",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall", "RIEngine",
       ],
       path: "Fuzz/FuzzKit"),
 
@@ -164,6 +172,7 @@ let package = Package(
       name: "RemoteIngressTests",
       dependencies: [
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -177,9 +186,11 @@ let package = Package(
       ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
     .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
+    .testTarget(name: "LoadCommandTests", dependencies: ["ri-load"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
-    // Runs the release build of `remoteingress` as a user would; imports nothing of it.
-    .testTarget(name: "EndToEndTests", exclude: ["peers"]),
+    // Runs the release build of `remoteingress` and `ri-load` as a user would; imports nothing of
+    // them.
+    .testTarget(name: "EndToEndTests", dependencies: ["ri-load"], exclude: ["peers"]),
     // Checks what Profiles/deploy ships, with the tools of those who use it.
     .testTarget(name: "DeploymentTests", exclude: ["tools"]),
   ],

@@ -103,7 +103,7 @@ extension EndToEnd {
         try bed.startNginx()
         try bed.startHub()
         try bed.hub?.waitForLog("admin HTTP on")
-        let shots = ProcessInfo.processInfo.environment["REMOTEINGRESS_SCREENSHOTS"] ?? ""
+        let shots = ProcessInfo.processInfo.environment["ADMIN_SCREENSHOTS"] ?? ""
         let browser = try bed.start(
           "browser",
           ["python3", "\(Product.peers)/browser.py", "watch"] + [

@@ -241,6 +241,39 @@ import Testing
     try pair.establish()
   }
 
+  #if DEBUG
+    /// Packets that are authentic, with frames that are none: the link ends with its reason, at
+    /// both ends.
+    @Test(arguments: [0xFF, 0x3F, 0x1E] as [UInt8])
+    func authenticNonsense(byte: UInt8) throws {
+      let pair = try LinkPair()
+      try pair.establish()
+      let (edge, _) = try pair.openStream()
+      pair.edge.send([1, 2, 3], on: edge)
+      QUICTampering.set { frames in
+        for at in frames.indices { frames[at] = byte }
+      }
+      let written = pair.edge.endpoint.pollPackets(into: pair.buffer, now: pair.now)
+      QUICTampering.set(nil)
+      let batch = try #require(written)
+      pair.inject(
+        LinkPair.Packet(
+          at: pair.now, order: 0, toHub: true, from: batch.local, to: batch.remote, ecn: 0,
+          bytes: Array(pair.buffer[..<batch.byteCount])))
+      guard case .library = pair.hub.end else {
+        Issue.record("\(String(describing: pair.hub.end))")
+        return
+      }
+      #expect(pair.run(for: .seconds(1)) { pair.edge.end != nil })
+      guard case .failedAtPeer(let code) = pair.edge.end else {
+        Issue.record("\(String(describing: pair.edge.end))")
+        return
+      }
+      // PROTOCOL_VIOLATION or FRAME_ENCODING_ERROR (RFC 9000 section 20.1).
+      #expect(code == 0x07 || code == 0x0A)
+    }
+  #endif
+
   @Test func theWrongPin() throws {
     let other = try TLSIdentity.selfSigned(commonName: "other")
     let pair = try LinkPair(trust: .pin(other.pin))

@@ -19,6 +19,9 @@ export const rate = (bytesPerSecond) => bits(bytesPerSecond).join(" ");
 export const bytes = (count) => scaled(count, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]).join(" ");
 export const perSecond = (value) => `${scaled(value, 1000, ["", "k", "M"]).join("")}/s`;
 
+/// `1 stream`, `2 streams`.
+export const count = (n, what) => `${whole.format(n)} ${what}${n === 1 ? "" : "s"}`;
+
 /// A span of time that may be short.
 export function time(seconds) {
   const trim = (value) => Number(value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2));

@@ -51,10 +51,10 @@ export class Plot {
 
   draw() {
     const [width, height] = [this.node.clientWidth, this.node.clientHeight];
-    if (width === 0 || this.#points.length === 0) return;
+    if (width === 0) return;
     this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const newest = this.#points.at(-1).now;
-    const most = roundUp(8 * Math.max(...this.#points.flatMap((p) => [p.in, p.out]))) / 8;
+    const newest = this.#points.at(-1)?.now ?? 0;
+    const most = roundUp(8 * Math.max(0, ...this.#points.flatMap((p) => [p.in, p.out]))) / 8;
     const plain = { width: width - INSET.left - INSET.right, base: height - INSET.bottom };
     const x = (now) => INSET.left + (1 - (newest - now) / HISTORY_SECONDS) * plain.width;
     const y = (value) => plain.base - (value / most) * (plain.base - INSET.top);
@@ -99,7 +99,7 @@ export class Plot {
 
   /// What the pointer points at.
   #cross(x, y, width, base) {
-    this.tip.hidden = this.#at == null;
+    this.tip.hidden = this.#at == null || this.#points.length === 0;
     if (this.tip.hidden) return [];
     const distance = (p) => Math.abs(x(p.now) - this.#at);
     const point = this.#points.reduce((best, p) => (distance(p) < distance(best) ? p : best));

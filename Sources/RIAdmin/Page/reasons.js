@@ -41,7 +41,7 @@ const CAUSES = {
   refused: "refused by the hub", noAddress: "no address", replaced: "replaced by a newer one",
   revoked: "no longer allowed", outOfBuffers: "out of buffers", stopping: "stopping",
   drained: "drained", network: "network", tls: "TLS", protocolViolation: "protocol violation",
-  forgotten: "forgotten by the other side",
+  forgotten: "the other side began anew",
 };
 
 /// `{ name, count }` for each, those that are 0 included; of causes only what there was.

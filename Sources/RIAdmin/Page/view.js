@@ -1,7 +1,7 @@
 // What a status is as a page.
 
 import {
-  bits, bytes, perSecond, quantile, rate, Rates, span, sum, time, whole,
+  bits, bytes, count, perSecond, quantile, rate, Rates, span, sum, time, whole,
 } from "./figures.js";
 import { $, badge, el, meter, setClass, setText, table } from "./parts.js";
 import { Plot } from "./plot.js";
@@ -115,13 +115,13 @@ export class View {
     tile("UDP sessions", [whole.format(status.udpSessions)], soFar(all.counters?.sessionsOpened));
     if (isHub) {
       const edges = new Set(tunnels.map((t) => t.edgeId)).size;
-      const opened = whole.format(metrics.tunnelsOpened ?? 0);
-      tile("edges", [whole.format(edges)], `${opened} tunnels so far`);
+      const opened = count(metrics.tunnelsOpened ?? 0, "tunnel");
+      tile("edges", [whole.format(edges)], `${opened} so far`);
     }
     tile("round trip", time(trips.length ? Math.max(...trips) : null).split(" "),
       trips.length > 1 ? "the longest" : "to the other end");
     tile("engine up", [span(startedAt ? Date.now() / 1000 - startedAt : null)],
-      crashesRecovered ? `${crashesRecovered} crashes recovered` : "no crash");
+      crashesRecovered ? `${count(crashesRecovered, "time")} after a crash` : "no crash");
   }
 
   #showTunnels(tunnels, isHub, now) {
@@ -177,8 +177,8 @@ export class View {
       meter($("windows"), label, `${bytes(used)} of ${bytes(size)}`, size && used / size, style);
     show("in: waits for local sockets", w.bufferedBytes, w.receiveBytes, "in");
     show("out: not credited yet", w.inFlightBytes, w.sendBytes, "out");
-    const stalled = w.stalled ? `${whole.format(w.stalled)} of them wait for credit` : "none waits";
-    setText($("windows-note"), `${whole.format(w.streams ?? 0)} streams, ${stalled}`);
+    const stalled = w.stalled ? whole.format(w.stalled) : "none";
+    setText($("windows-note"), `${count(w.streams ?? 0, "stream")}, ${stalled} without credit`);
   }
 
   #showMemory(all) {
@@ -224,12 +224,13 @@ export class View {
     const style = { applied: "good", off: "", unavailable: "warn" }[firewall.state] ?? "bad";
     badge($("firewall-state"), firewall.state, style);
     setText($("firewall-reason"), firewall.reason ?? "");
-    const count = (n, what) => `${whole.format(n ?? 0)} ${what}`;
-    setText($("firewall-facts"), [
-      count(firewall.rules, "rules"), count(firewall.blockedIps, "blocked addresses"),
-      count(firewall.rateLimits, "rate limits"), `applied ${count(firewall.applies, "times")}`,
-      `failed ${count(firewall.failures, "times")}`,
-    ].join(" · "));
+    const { rules = 0, blockedIps = 0, rateLimits = 0, applies = 0, failures = 0 } = firewall;
+    const facts = [
+      count(rules, "rule"), `${whole.format(blockedIps)} blocked`, count(rateLimits, "rate limit"),
+      `applied ${count(applies, "time")}`, `failed ${count(failures, "time")}`,
+    ];
+    const isUnused = firewall.state === "off" && applies + failures === 0;
+    setText($("firewall-facts"), isUnused ? "The hub asks for none." : facts.join(" · "));
     this.#entries(firewall.counters ?? []);
   }
 }

@@ -287,7 +287,10 @@ final class SupervisorLoop {
     let end = engine.wait()
     let why = verdict ?? "\(end)"
     self.engine = nil
-    snapshot.update { $0.pid = nil }
+    snapshot.update { status in
+      status.pid = nil
+      if status.state == .running { status.state = .recovering }
+    }
     let lived = readyAt.map { Clock.now - $0 }
     readyAt = nil
     for reply in statusReplies.values { reply(nil) }

@@ -17,12 +17,9 @@ async def watch(hub, edge, token, identity, shots=""):
     async with chromium() as page:
         await page.look(1280, 900)
         await page.open(f"http://127.0.0.1:{hub}/")
-        await give_token(page, token)
+        await give_tokens(page, "wrong", token)
         await page.until(says("#tunnels-none", "No edge is connected"))
         await page.until(says("#events-state", "live"))
-        # The one complaint so far is the browser's own, of the answers that asked for the token.
-        assert all("401" in text for text in page.complaints), page.complaints
-        page.complaints.clear()
         print("waits for the edge", flush=True)
         await page.until(says("#tunnels td.name", identity))
         await page.until(says("#events", "edge connected"))
@@ -37,8 +34,9 @@ async def watch(hub, edge, token, identity, shots=""):
         await keep(page, shots, "hub")
         await page.until(says("#now-out", " bit/s"))
 
+        # Another port is another origin: what was given to the hub's page is not told to this one.
         await page.open(f"http://127.0.0.1:{edge}/")
-        await page.until(IS_SHOWN)
+        await give_tokens(page, token)
         await page.until(says("#state", "the tunnel is up"))
         await page.until(says("#listeners", "listening"))
         assert await page.text("#firewall-state")
@@ -49,11 +47,12 @@ async def watch(hub, edge, token, identity, shots=""):
         print("saw it all", flush=True)
 
 
-async def give_token(page, token):
-    """A wrong one first: it is said to be wrong, and asked for again."""
-    for text, problem in (("wrong", ""), (token, "not the right one")):
+async def give_tokens(page, *tokens):
+    """Gives one after the other. All but the last are wrong, and said to be."""
+    for text in tokens:
         await page.until("document.querySelector('#ask')?.open")
-        assert problem in await page.text("#ask-problem")
+        problem = await page.text("#ask-problem")
+        assert ("not the right one" in problem) == (text != tokens[0]), problem
         await page.value(
             f"document.querySelector('#token').value = '{text}';"
             "document.querySelector('#ask button').click()"
@@ -61,6 +60,9 @@ async def give_token(page, token):
         await page.until(f"sessionStorage.getItem('remoteingress.token') === '{text}'")
     await page.until(IS_SHOWN)
     assert not await page.value("document.querySelector('#ask').open")
+    # The browser itself complains of each answer that asked for the token; nobody else did.
+    assert all("401" in text for text in page.complaints), page.complaints
+    page.complaints.clear()
 
 
 async def keep(page, folder, name):
