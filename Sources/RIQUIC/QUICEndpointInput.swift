@@ -21,6 +21,14 @@ extension QUICEndpoint {
     while offset < bytes.count {
       let end = min(offset + segmentBytes, bytes.count)
       let packet = UnsafeRawBufferPointer(rebasing: bytes[offset..<end])
+      // Nearly all packets are for the link that the one before was for.
+      if let last, let lastRoute, lastRoute.slot == last.slot,
+        lastRoute.id.isDestination(of: packet)
+      {
+        read(packet, &form, ecn, last, now)
+        offset = end
+        continue
+      }
       switch route(packet, path, &form, ecn, now, isHandedOver: isHandedOver) {
       case .tunnel(let tunnel):
         if let former = last, former !== tunnel { settle(former, now: now) }

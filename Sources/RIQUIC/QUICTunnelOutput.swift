@@ -276,6 +276,13 @@ extension QUICTunnel {
     return data
   }
 
+  /// A batch begins: how long turns are in it.
+  func beginBatch() {
+    let sixteenth = congestionWindowBytes / 16
+    turnBytes = Int32(
+      min(max(sixteenth, Limits.quicQuantumBytes), Limits.quicQuantumBytesMax))
+  }
+
   private func nextStream() -> SlotID {
     var slot = dataTurns.first
     if sustainedTurns.first != .none {
@@ -287,7 +294,7 @@ extension QUICTunnel {
       }
     }
     if slot != .none, streams[slot].deficitBytes <= 0 {
-      streams[slot].deficitBytes = Int32(Limits.quicQuantumBytes)
+      streams[slot].deficitBytes = turnBytes
     }
     return slot
   }
