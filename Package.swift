@@ -142,8 +142,8 @@ let package = Package(
     .target(
       name: "FuzzKit",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
-        "RIEngine",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall", "RIEngine",
       ],
       path: "Fuzz/FuzzKit"),
 
@@ -159,7 +159,8 @@ let package = Package(
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .testTarget(
       name: "RIQUICTests",
-      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC"], exclude: ["peers"]),
+      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC", "CMallocCount"],
+      exclude: ["peers"]),
     .testTarget(name: "RIFirewallTests", dependencies: ["RIBase", "RIWire", "RIFirewall"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(

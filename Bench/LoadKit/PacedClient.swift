@@ -5,8 +5,8 @@
 import CLoadIO
 import Glibc
 
-/// Sends on each connection every interval: on all of them at once, or, where a rate is given, on one
-/// after the other. Answers come in order, so the bytes received so far say which message is
+/// Sends on each connection every interval: on all of them at once, or, where a rate is given, on
+/// one after the other. Answers come in order, so the bytes received so far say which message is
 /// answered.
 struct PacedClient: ~Copyable {
   /// How long after the last message its answer counts.

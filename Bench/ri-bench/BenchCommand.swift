@@ -23,8 +23,8 @@ struct RunCommand: ParsableCommand {
 
   @Argument(
     help: """
-      Cases, families of cases or groups (tunnel, ring, flow, scale, udp, micro, link); without any, \
-      all but scale and link.
+      Cases, families of cases or groups (tunnel, ring, flow, scale, udp, micro, link); without \
+      any, all but scale and link.
       """)
   var cases: [String] = []
 

@@ -1,5 +1,5 @@
-// Two reports, figure by figure: ratios of medians, and whether a difference is more than the rounds
-// of either differ among themselves.
+// Two reports, figure by figure: ratios of medians, and whether a difference is more than the
+// rounds of either differ among themselves.
 
 import LoadKit
 
@@ -67,8 +67,8 @@ struct Comparison {
     }
     return """
 
-      compared with commit \(machines.old.commit): better and worse are said where all rounds of the \
-      one lie beyond all of the other
+      compared with commit \(machines.old.commit): better and worse are said where all rounds of \
+      the one lie beyond all of the other
       \(warning.map { "\($0)\n" } ?? "")
       \(rows.isEmpty ? "no figure is in both\n" : table.rendered())
       """

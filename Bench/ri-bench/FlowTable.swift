@@ -89,14 +89,14 @@ enum FlowTable {
     case .short: "short downloads alone and beside one that goes on and on, in the same tunnel"
     case .stalled:
       """
-      clients that never read, or slowly: MiB of edge and hub (growth since before them) and of the kernel's \
-      sockets;
+      clients that never read, or slowly: MiB of edge and hub (growth since before them) and of \
+      the kernel's sockets;
       a paced echo while they stall and while they leave; late = the echo's own client
       """
     case .idle:
       """
-      connections that rest, after one echo each: MiB of edge and hub (VmRSS) that they add, and of \
-      the kernel's sockets
+      connections that rest, after one echo each: MiB of edge and hub (VmRSS) that they add, and \
+      of the kernel's sockets
       """
     }
   }

@@ -51,8 +51,8 @@ func interleave<Run>(
   return outcomes
 }
 
-/// Says on standard error what each run gave, which of how many it was, and what is left by the time
-/// that the others took.
+/// Says on standard error what each run gave, which of how many it was, and what is left by the
+/// time that the others took.
 final class Progress {
   private var total: Int
   private var finished = 0

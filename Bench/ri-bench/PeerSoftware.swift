@@ -1,5 +1,5 @@
-// The software that we are compared with, and how each is set up: TLS 1.3 with AES-128-GCM (ssh: the
-// same cipher), one process an end, its defaults otherwise.
+// The software that we are compared with, and how each is set up: TLS 1.3 with AES-128-GCM (ssh:
+// the same cipher), one process an end, its defaults otherwise.
 
 import FoundationEssentials
 import Glibc

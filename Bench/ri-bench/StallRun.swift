@@ -1,5 +1,5 @@
-// A run with clients that never read or read slowly: memory of edge and hub, and of the kernel's sockets, before,
-// during and after; and a paced client that must not notice.
+// A run with clients that never read or read slowly: memory of edge and hub, and of the kernel's
+// sockets, before, during and after; and a paced client that must not notice.
 //
 //   0 s      1 s           1 s + ramp            end     end + 3 s             end + 15 s at most
 //   paced ──────────────────────────────────────────
@@ -76,8 +76,8 @@ func measureStall(_ flow: FlowCase, _ system: System, _ plan: RoundPlan) throws 
       socketsPeak: peak.sockets, socketsAfter: after.sockets))
 }
 
-/// A run with connections that rest: memory before they come, while all of them are there, and after
-/// they have left.
+/// A run with connections that rest: memory before they come, while all of them are there, and
+/// after they have left.
 func measureIdle(_ flow: FlowCase, _ system: System, _ plan: RoundPlan) throws -> FlowRun {
   let running = try RunningSystem.start(
     system, for: flow.workload, mode: .asked, congestion: plan.congestion)

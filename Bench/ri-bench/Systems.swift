@@ -1,5 +1,5 @@
-// What stands between client and target. A new system is a case here, a line in the lists of what it
-// takes part in, and a start in RunningSystem.swift.
+// What stands between client and target. A new system is a case here, a line in the lists of what
+// it takes part in, and a start in RunningSystem.swift.
 
 import Glibc
 import LoadKit

@@ -1,5 +1,6 @@
-// Downloads and uploads at a fixed rate each. Downloads are read in turn, a piece when it is due, so a
-// small rate makes slow readers; an upload's end is checked against what the target has received.
+// Downloads and uploads at a fixed rate each. Downloads are read in turn, a piece when it is due,
+// so a small rate makes slow readers; an upload's end is checked against what the target has
+// received.
 
 import Glibc
 import LoadKit

@@ -1,5 +1,5 @@
-// Connections at a fixed rate: each is opened when it is due, carries one message and its echo, and is
-// closed. Where none is free in time, it waits, and the wait counts.
+// Connections at a fixed rate: each is opened when it is due, carries one message and its echo, and
+// is closed. Where none is free in time, it waits, and the wait counts.
 
 import Glibc
 import LoadKit

@@ -1,5 +1,5 @@
-// Datagrams and their echoes at a fixed rate, one session after the other. What does not come back is
-// counted; what comes back must be what was sent, to whom it was sent.
+// Datagrams and their echoes at a fixed rate, one session after the other. What does not come back
+// is counted; what comes back must be what was sent, to whom it was sent.
 
 import CLoadIO
 import Glibc

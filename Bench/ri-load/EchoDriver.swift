@@ -1,5 +1,5 @@
-// Messages at a fixed rate, one connection after the other: an open loop. A message counts from when
-// it was due, whether or not the one before it was answered.
+// Messages at a fixed rate, one connection after the other: an open loop. A message counts from
+// when it was due, whether or not the one before it was answered.
 
 import Glibc
 import LoadKit

@@ -1,10 +1,10 @@
-// What client and target say to each other in front of the load: the client what it wants, the target
-// who the client is to it; and behind an upload, what arrived.
+// What client and target say to each other in front of the load: the client what it wants, the
+// target who the client is to it; and behind an upload, what arrived.
 
 import LoadKit
 
-/// The first 32 bytes of a connection, in big-endian order: mark, mode, 3 zeros, offset, total bytes,
-/// 8 zeros.
+/// The first 32 bytes of a connection, in big-endian order: mark, mode, 3 zeros, offset, total
+/// bytes, 8 zeros.
 struct Request: Equatable {
   enum Mode: UInt8 { case echo = 1, download, upload }
 
@@ -33,6 +33,9 @@ struct Request: Equatable {
       mode, offset: bigEndianNumber(bytes[8..<16]), totalBytes: bigEndianNumber(bytes[16..<24]))
   }
 
+  /// What the target says back of it.
+  var check: UInt64 { offset &+ totalBytes }
+
   var bytes: [UInt8] {
     Self.mark + [mode.rawValue, 0, 0, 0] + bigEndian(offset) + bigEndian(totalBytes)
       + bigEndian(UInt64(0))
@@ -40,7 +43,8 @@ struct Request: Equatable {
 }
 
 /// The target's answer to a request, 32 bytes: mark, family (4, 6), 1 where a PROXY header said the
-/// address, port, address, zeros.
+/// address, port, address (4 bytes or 16, and zeros), and the request's numbers, so that a request
+/// that was changed on the way shows.
 struct Reply: Equatable {
   static let byteCount = 32
   private static let mark: [UInt8] = Array("RILR".utf8)
@@ -48,10 +52,13 @@ struct Reply: Equatable {
   /// The client, as the target knows it.
   var client: Endpoint
   var isFromHeader: Bool
+  /// Offset and total bytes of the request, added.
+  var requested: UInt64
 
-  init(client: Endpoint, isFromHeader: Bool) {
+  init(client: Endpoint, isFromHeader: Bool, to request: Request) {
     self.client = client
     self.isFromHeader = isFromHeader
+    requested = request.check
   }
 
   init?(_ bytes: some Collection<UInt8>) {
@@ -63,14 +70,15 @@ struct Reply: Equatable {
     client = Endpoint(
       address: Array(bytes[8..<8 + length]), port: UInt16(bigEndianNumber(bytes[6..<8])))
     isFromHeader = bytes[5] == 1
-    guard bytes[(8 + length)...].allSatisfy({ $0 == 0 }) else { return nil }
+    requested = bigEndianNumber(bytes[24...])
+    guard bytes[(8 + length)..<24].allSatisfy({ $0 == 0 }) else { return nil }
   }
 
   var bytes: [UInt8] {
     let fixed =
       Self.mark + [client.address.count == 4 ? 4 : 6, isFromHeader ? 1 : 0]
       + bigEndian(client.port) + client.address
-    return fixed + [UInt8](repeating: 0, count: Self.byteCount - fixed.count)
+    return fixed + [UInt8](repeating: 0, count: 24 - fixed.count) + bigEndian(requested)
   }
 }
 

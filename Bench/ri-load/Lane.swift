@@ -22,6 +22,7 @@ final class Lane {
   private(set) var socket: Int32 = -1
   /// Where the connection's bytes begin in the pattern.
   private(set) var offset: UInt64 = 0
+  private var check: UInt64 = 0
   /// When it was opened.
   private(set) var openedAt: UInt64 = 0
   private var state = State.closed
@@ -43,6 +44,7 @@ final class Lane {
   ) -> String? {
     openedAt = clockNanoseconds()
     offset = request.offset
+    check = request.check
     self.request = request.bytes + message
     reply = []
     do throws(LoadError) {
@@ -98,7 +100,7 @@ final class Lane {
     guard count > 0 else { return .failed(ended(count)) }
     reply += bytes[..<count]
     guard reply.count == Reply.byteCount else { return .none }
-    guard let reply = Reply(reply) else {
+    guard let reply = Reply(reply), reply.requested == check else {
       return .failed("what answers is no target of ri-load, or its answer was changed on the way")
     }
     state = .ready

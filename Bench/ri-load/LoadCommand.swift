@@ -21,8 +21,8 @@ struct ClientCommand: ParsableCommand {
     commandName: "client",
     abstract: "Sends through an edge to a target of ri-load, and checks every byte.",
     discussion: """
-      Rates are kept whether or not answers come (an open loop), and times count from when a message \
-      was due. Ends with 1 when a byte was wrong, a connection failed, or answers were lost.
+      Rates are kept whether or not answers come (an open loop), and times count from when a \
+      message was due. Ends with 1 when a byte was wrong, a connection failed, or answers were lost.
       """)
 
   @Argument(help: "The edge: HOST:PORT, [IPv6]:PORT.") var edge: String
@@ -31,8 +31,8 @@ struct ClientCommand: ParsableCommand {
   @Option(help: "Connections (or UDP sessions) at a time. 1 to 20,000.") var connections = 16
   @Option(
     help: """
-      Messages, connections (churn) or datagrams a second, all together. 0.1 to 1,000,000; 1,000, of \
-      churn 100.
+      Messages, connections (churn) or datagrams a second, all together. 0.1 to 1,000,000; 1,000, \
+      of churn 100.
       """)
   var rate: Double?
   @Option(
@@ -95,8 +95,8 @@ struct TargetCommand: ParsableCommand {
     commandName: "target",
     abstract: "Answers clients of ri-load, over TCP and UDP, with or without PROXY headers.",
     discussion: """
-      Versions 1 and 2 are told apart by their first bytes. Says `ready ADDRESS` on standard output \
-      when it accepts connections, and ends by SIGTERM or SIGINT with its result.
+      Versions 1 and 2 are told apart by their first bytes. Says `ready ADDRESS` on standard \
+      output when it accepts connections, and ends by SIGTERM or SIGINT with its result.
       """)
 
   @Option(help: "Where to listen: HOST:PORT, [IPv6]:PORT; port 0 takes a free one.")

@@ -189,7 +189,7 @@ final class TargetServer {
     _ request: Request, _ rest: [UInt8], _ descriptor: Int32, _ connection: Connection
   ) {
     connection.offset = request.offset
-    let reply = Reply(client: connection.client, isFromHeader: connection.hasHeader)
+    let reply = Reply(client: connection.client, isFromHeader: connection.hasHeader, to: request)
     switch request.mode {
     case .echo: connection.stage = .echo
     case .upload: connection.stage = .upload

@@ -33,7 +33,7 @@ import RIWire
       settings.stunServer = ""
       do {
         let trust = try EdgeTrust(settings: settings, report: { _ in })
-        world.start(.edge(EdgeState(settings: settings, trust: trust)), at: FuzzWorld.edgeIP)
+        world.begin(.edge(EdgeState(settings: settings, trust: trust)), at: FuzzWorld.edgeIP)
       } catch { fatalError("fuzz: no edge: \(error)") }
       world.run(.milliseconds(100))
     }

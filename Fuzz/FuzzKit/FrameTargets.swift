@@ -62,7 +62,7 @@ func fuzzTunnel(_ bytes: UnsafeRawBufferPointer) {
   run.end()
 }
 
-private struct TunnelRun {
+private struct TunnelRun: ~Copyable {
   private let role: TunnelRole
   private let store = BufferStore([BufferPoolShape(count: 256, bytes: 4_096)])
   private let tunnel: FramedTunnel

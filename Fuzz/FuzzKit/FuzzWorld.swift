@@ -29,11 +29,12 @@ import RIWire
     private var shardRing: SimulatedRing?
     private var hasEnded = false
     var turns: [SimulatedTurn] = []
-    /// How long it has run. Nobody's silence is to last for 45 s.
-    private var spent = Interval.zero
+    /// When it began. Nobody's silence is to last for 45 s.
+    private let start: Instant
 
     init(seed: UInt64) {
       kernel = SimulatedKernel(seed: seed)
+      start = kernel.now
       var hosts: [IPAddress: SimulatedHost] = [:]
       for ip in [Self.clientIP, Self.edgeIP, Self.hubIP, Self.targetIP] {
         hosts[ip] = kernel.makeHost([ip])
@@ -47,7 +48,7 @@ import RIWire
       return host
     }
 
-    func start(_ role: Shard.Role, at ip: IPAddress) {
+    func begin(_ role: Shard.Role, at ip: IPAddress) {
       let store = BufferStore(ShardPool.shapes(memoryBudgetBytes: 4 << 20))
       let ring = SimulatedRing(kernel: kernel, host: host(ip), store: store)
       let waker = ring.waker
@@ -74,8 +75,7 @@ import RIWire
     }
 
     func run(_ span: Interval) {
-      guard spent + span < .seconds(35) else { return }
-      spent = spent + span
+      guard kernel.now + span - start < .seconds(35) else { return }
       kernel.run(turns, until: kernel.now + span)
     }
 

@@ -40,7 +40,7 @@ import RIWire
       let state = HubState(
         settings: settings, tls: FuzzTLS.server,
         tunnelAddresses: [SocketAddress(.anyV4, 8_443)], offer: extensions, othersReplace: { _ in })
-      world.start(.hub(state), at: FuzzWorld.hubIP)
+      world.begin(.hub(state), at: FuzzWorld.hubIP)
       bystander = TLSPeer.dialling(
         world.kernel, world.host(FuzzWorld.edgeIP), SocketAddress(FuzzWorld.hubIP, 8_443))
       world.turns += [targets.turn, bystander.turn]

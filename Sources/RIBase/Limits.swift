@@ -66,6 +66,8 @@ public enum Limits {
   /// How long an edge that has gone over to another transport may go on opening streams by its
   /// old tunnel: what was under way.
   public static let supersededGrace = Interval.seconds(5)
+  /// How long an edge that is refused has to take the hub's line before its link is closed.
+  public static let refusalTime = Interval.milliseconds(250)
   /// Rounds of sending and of telling what that has changed, before a tick goes on to the rest.
   public static let packetRoundsPerTick = 8
   /// How long a changed address or route waits for those that change with it.
@@ -88,8 +90,11 @@ public enum Limits {
   /// Sent data of a link that waits for its acknowledgement and holds buffers meanwhile. Beyond it
   /// local sockets are read no more.
   public static let quicUnackedBytesMax = 16 << 20
-  /// A stream's turn: smaller than a batch, so that short streams do not wait behind long ones.
+  /// A stream's turn: a sixteenth of the congestion window within these bounds, so that short
+  /// streams do not wait long behind long ones on a slow path, and on a fast one the receiver gets
+  /// large pieces.
   public static let quicQuantumBytes = 16 << 10
+  public static let quicQuantumBytesMax = 64 << 10
   /// Slices up to this size are copied together rather than pin a buffer each until acknowledged.
   public static let quicCopiedBytesMax = 2 << 10
   /// Slices of one stream gathered into one packet.

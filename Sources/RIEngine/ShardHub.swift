@@ -185,6 +185,7 @@ extension Shard {
   private func refuse(_ link: Link, _ id: SlotID, _ reason: LinkEndReason, _ answer: [UInt8]) {
     link.line = answer
     link.refusal = reason
+    if case .quic(let quic) = link.transport { sendLine(of: link, quic.tunnel, id) }
     markDirty(link, id)
   }
 

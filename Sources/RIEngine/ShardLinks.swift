@@ -89,7 +89,7 @@ extension Shard {
     let link = links[id]
     link.timer = nil
     if answerGuess(link, id) { return }
-    guard link.phase == .ready else { return endLink(id, .handshakeTimedOut) }
+    guard link.phase == .ready else { return endLink(id, link.refusal ?? .handshakeTimedOut) }
     if link.isLeaving, case .running = phase { return endLink(id, .drained) }
     guard sendPings(on: link) else { return endLink(id, .silent) }
     markDirty(link, id)

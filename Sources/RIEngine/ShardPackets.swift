@@ -230,7 +230,7 @@ extension Shard {
         pollTunnels(of: port, id)
         rounds += 1
         if rounds == Limits.packetRoundsPerTick {
-          hasUnsentPackets = port.endpoint.hasOutput
+          hasUnsentPackets = hasUnsentPackets || port.endpoint.hasOutput
           break
         }
       }
@@ -250,7 +250,7 @@ extension Shard {
     while port.endpoint.hasOutput {
       guard port.sockets.allSatisfy({ packetSockets[$0].pending < packetSockets[$0].pendingMax }),
         let buffer = store[ShardPool.packetSend].take()
-      else { return false }
+      else { break }
       let room = Slice(buffer: buffer, offset: 0, count: store[ShardPool.packetSend].shape.bytes)
       guard let batch = port.endpoint.pollPackets(into: store.mutableBytes(room), now: now) else {
         store.release(buffer)

@@ -17,6 +17,8 @@ extension Shard {
         while tunnel.pollEvent(now: now) != nil {}
         continue
       }
+      // Nothing is told of a link to which nothing has come for long.
+      link.liveness?.received(now: now)
       handleEvents(of: tunnel, link, id)
       markDirty(link, id)
     }
@@ -48,7 +50,7 @@ extension Shard {
   /// Bytes of the line exchange (SPEC 2.1).
   private func controlBytesReceived(_ tunnel: QUICTunnel, _ link: Link, _ id: SlotID) {
     // Who was refused gets no second line.
-    guard link.refusal == nil else { return }
+    guard link.refusal == nil, link.heldRefusal == nil else { return }
     let consumed = handleLine(of: link, id, tunnel.payload)
     if link.phase == .ready {
       tunnel.beginMessages(consumed: consumed)
@@ -57,12 +59,15 @@ extension Shard {
     sendLine(of: link, tunnel, id)
   }
 
-  /// Hands a line to the tunnel; the link of an edge that is refused ends behind it.
-  private func sendLine(of link: Link, _ tunnel: QUICTunnel, _ id: SlotID) {
+  /// Hands a line to the tunnel. The link of an edge that is refused ends a little later: what is
+  /// sent right behind a handshake may have to wait for its pace.
+  func sendLine(of link: Link, _ tunnel: QUICTunnel, _ id: SlotID) {
     guard link.phase != .closing, !link.line.isEmpty else { return }
     tunnel.sendControl(link.line)
     link.line = []
-    if let refusal = link.refusal { endLink(id, refusal) }
+    guard link.refusal != nil else { return }
+    if let timer = link.timer { timers.cancel(timer) }
+    link.timer = schedule(.link, id, at: now + Limits.refusalTime)
   }
 
   /// The link goes by another path now.

@@ -1,7 +1,9 @@
 // Packet protection by RICrypto's keys, as the shim calls it (RFC 9001 section 5).
 
 import CNGTCP2
+import Glibc
 import RICrypto
+import Synchronization
 
 /// Puts the functions for keys into the shim's table.
 ///
@@ -32,6 +34,12 @@ func addPacketProtection(to handlers: inout quic_handlers) {
   }
   handlers.seal = { key, to, from, count, nonce, aad, aadCount in
     guard let key, let to, let nonce else { return }
+    #if DEBUG || FUZZING
+      // In place: what is sealed is what is tampered with.
+      if let tamper = QUICTampering.tamper, UnsafePointer(to) == from {
+        tamper(UnsafeMutableRawBufferPointer(start: to, count: count))
+      }
+    #endif
     Unmanaged<AEADKey>.fromOpaque(key)._withUnsafeGuaranteedRef {
       $0.seal(
         UnsafeRawBufferPointer(start: from, count: count), into: UnsafeMutableRawPointer(to),
@@ -55,6 +63,22 @@ func addPacketProtection(to handlers: inout quic_handlers) {
     }
   }
 }
+
+#if DEBUG || FUZZING
+  /// For tests and fuzzing: a peer whose packets are authentic and whose frames are nonsense.
+  package enum QUICTampering {
+    package typealias Tamper = @Sendable (UnsafeMutableRawBufferPointer) -> Void
+
+    private static let tampers = Mutex<[UInt: Tamper]>([:])
+
+    /// Has every packet that this thread seals from now on seen by `tamper`; nil: no more.
+    package static func set(_ tamper: Tamper?) {
+      tampers.withLock { $0[UInt(pthread_self())] = tamper }
+    }
+
+    static var tamper: Tamper? { tampers.withLock { $0[UInt(pthread_self())] } }
+  }
+#endif
 
 extension AEADAlgorithm {
   /// By the shim's numbers.

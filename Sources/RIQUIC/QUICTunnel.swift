@@ -75,6 +75,8 @@ public final class QUICTunnel {
   @exclusivity(unchecked) var datagramTurns = TurnList()
   @exclusivity(unchecked) var allowance = SustainedAllowance()
   @exclusivity(unchecked) var datagramCredit = Limits.quicQuantumBytes
+  /// What a stream may send of its turn.
+  @exclusivity(unchecked) var turnBytes = Int32(Limits.quicQuantumBytes)
   @exclusivity(unchecked) var isConnectionBlocked = false
   @exclusivity(unchecked) var isStarving = false
   @exclusivity(unchecked) var starved: [SlotID] = []
@@ -334,8 +336,8 @@ public final class QUICTunnel {
     endpoint.markDirty(self)
   }
 
-  /// The application error of a peer that breaks a rule of SPEC 3; 1 and 2 are taken by it.
-  private static let misuseError: UInt64 = 3
+  /// The application error of a peer that breaks a rule (docs/PROTOCOL.md section 10).
+  private static let misuseError: UInt64 = 1
 }
 
 /// How far a link's end is told to the peer.

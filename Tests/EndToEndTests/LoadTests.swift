@@ -1,5 +1,6 @@
-// ri-load against a real hub and edge: every mode runs through them without a wrong byte, the target
-// knows the clients by their own addresses, and one byte that is changed or lost on the way is found.
+// ri-load against a real hub and edge: every mode runs through them without a wrong byte, the
+// target knows the clients by their own addresses, and one byte that is changed or lost on the way
+// is found.
 //
 //   ri-load client ─▶ (faulty relay ─▶) edge ═ tunnel ═▶ hub ─▶ ri-load target
 

@@ -14,7 +14,7 @@ struct ExchangeTests {
     let request = Request(.download, offset: 1 << 40, totalBytes: 99)
     #expect(request.bytes.count == Request.byteCount && Request(request.bytes) == request)
     for client in [address, longAddress] {
-      let reply = Reply(client: client, isFromHeader: true)
+      let reply = Reply(client: client, isFromHeader: true, to: request)
       #expect(reply.bytes.count == Reply.byteCount && Reply(reply.bytes) == reply)
     }
     let receipt = Receipt(bytesReceived: 123_456_789_012, isWrong: true)
@@ -27,7 +27,7 @@ struct ExchangeTests {
   @Test("a changed bit never leaves the same request or reply")
   func changed() {
     let request = Request(.echo, offset: 8191)
-    let reply = Reply(client: address, isFromHeader: true)
+    let reply = Reply(client: address, isFromHeader: true, to: request)
     for bit in 0..<(Request.byteCount * 8) {
       var bytes = request.bytes
       bytes[bit / 8] ^= 1 << (bit % 8)

@@ -43,7 +43,7 @@ import Testing
     #expect(pair.run(for: .seconds(1)) { pair.hub.end != nil && pair.edge.end != nil })
     #expect(
       pair.hub.end == .malformed(.frameTooLong(type: .pong, length: 65, limit: 64)))
-    #expect(pair.edge.end == .closed(applicationError: 3))
+    #expect(pair.edge.end == .closed(applicationError: 1))
   }
 
   @Test func unknownMessagesArePassedOver() throws {

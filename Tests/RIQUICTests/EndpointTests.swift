@@ -161,6 +161,36 @@ import Testing
     #expect(pair.hub.happenings.isEmpty)
   }
 
+  /// One address does not keep the others out.
+  @Test func handshakesAreLimitedBySource() throws {
+    var settings = QUICSettings()
+    settings.handshakesPerSourceMax = 5
+    let pair = try LinkPair(hubSettings: settings)
+    var hellos: [[UInt8]] = []
+    pair.filter = { packet in
+      if packet.toHub { hellos.append(packet.bytes) }
+      return false
+    }
+    for _ in 0..<8 {
+      _ = pair.edge.endpoint.connect(
+        to: LinkPair.hubAddress, from: LinkPair.edgeAddress, serverName: nil, now: pair.now)
+    }
+    pair.exchange()
+    let firsts = hellos.prefix(8)
+    for hello in firsts { inject(hello, pair) }
+    #expect(pair.hub.endpoint.counters.handshakesStarted <= 5)
+    #expect(pair.hub.endpoint.counters.droppedBusy >= 3)
+    pair.filter = nil
+    pair.edge.happenings = []
+    pair.connect()
+    #expect(pair.run(for: .seconds(5)) { pair.isUp })
+    pair.run(for: .seconds(15))
+    #expect(pair.hub.endpoint.handshakeCount == 0)
+    // Those that were given up count no more.
+    inject(firsts[0], pair)
+    #expect(pair.hub.endpoint.handshakeCount == 1)
+  }
+
   @Test func packetsOfAnotherShardAreHandedOver() throws {
     let pair = try LinkPair(shard: 2, shards: 4)
     try pair.establish()
@@ -240,6 +270,39 @@ import Testing
     #expect(pair.hub.endpoint.connectionCount == 0 && pair.hub.happenings.isEmpty)
     try pair.establish()
   }
+
+  #if DEBUG
+    /// Packets that are authentic, with frames that are none: the link ends with its reason, at
+    /// both ends.
+    @Test(arguments: [0xFF, 0x3F, 0x1E] as [UInt8])
+    func authenticNonsense(byte: UInt8) throws {
+      let pair = try LinkPair()
+      try pair.establish()
+      let (edge, _) = try pair.openStream()
+      pair.edge.send([1, 2, 3], on: edge)
+      QUICTampering.set { frames in
+        for at in frames.indices { frames[at] = byte }
+      }
+      let written = pair.edge.endpoint.pollPackets(into: pair.buffer, now: pair.now)
+      QUICTampering.set(nil)
+      let batch = try #require(written)
+      pair.inject(
+        LinkPair.Packet(
+          at: pair.now, order: 0, toHub: true, from: batch.local, to: batch.remote, ecn: 0,
+          bytes: Array(pair.buffer[..<batch.byteCount])))
+      guard case .library = pair.hub.end else {
+        Issue.record("\(String(describing: pair.hub.end))")
+        return
+      }
+      #expect(pair.run(for: .seconds(1)) { pair.edge.end != nil })
+      guard case .failedAtPeer(let code) = pair.edge.end else {
+        Issue.record("\(String(describing: pair.edge.end))")
+        return
+      }
+      // PROTOCOL_VIOLATION or FRAME_ENCODING_ERROR (RFC 9000 section 20.1).
+      #expect(code == 0x07 || code == 0x0A)
+    }
+  #endif
 
   @Test func theWrongPin() throws {
     let other = try TLSIdentity.selfSigned(commonName: "other")

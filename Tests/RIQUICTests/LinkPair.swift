@@ -193,7 +193,7 @@ final class LinkPair {
   /// Sees every packet; false loses it.
   var filter: ((Packet) -> Bool)?
   private var order: UInt64 = 0
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 64)
+  let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 64)
 
   init(
     seed: UInt64 = 1, settings: QUICSettings = QUICSettings(), hubSettings: QUICSettings? = nil,

@@ -69,8 +69,8 @@ struct ReportPage {
     let command = report.command.map { "<dt>Command</dt><dd><code>\(escaped($0))</code></dd>" }
     return """
       <dl>\(list.joined())\(command ?? "")</dl>
-      <p>A bar is the median over the rounds, the line on it goes from the smallest to the largest. \
-      Client, target, edge and hub share the machine's cores. \(disturbed)</p>
+      <p>A bar is the median over the rounds, the line on it goes from the smallest to the \
+      largest. Client, target, edge and hub share the machine's cores. \(disturbed)</p>
       """
   }
 
@@ -88,7 +88,8 @@ struct ReportPage {
   // MARK: Plots
 
   private func bars(_ title: String, _ quantity: Quantity, _ about: String) -> String {
-    let chosen = measures.filter { $0.quantity == quantity }
+    let swept = Set(report.loads.filter { $0.family != nil }.map(\.name))
+    let chosen = measures.filter { $0.quantity == quantity && !swept.contains($0.name) }
     guard !chosen.isEmpty else { return "" }
     return section(title, about, BarPlot(unit: quantity.unit, measures: chosen).svg)
   }
@@ -117,7 +118,9 @@ struct ReportPage {
   /// By case, in the order of the tables.
   private var latencyCurves: [(String, [LinePlot.Series])] {
     let all =
-      report.loads.map { ($0.name, $0.system, $0.runs.compactMap(\.latency)) }
+      report.loads.filter { $0.family == nil }.map {
+        ($0.name, $0.system, $0.runs.compactMap(\.latency))
+      }
       + report.flows.map { ($0.name, $0.system, $0.runs.compactMap(\.main.latency)) }
       + report.datagrams.map { ($0.name, $0.system, $0.runs.map(\.result.latency)) }
     var curves: [(String, [LinePlot.Series])] = []
@@ -175,24 +178,35 @@ struct ReportPage {
     let families = report.loads.reduce(into: [String]()) { families, figures in
       if let family = figures.family, !families.contains(family) { families.append(family) }
     }
-    let plots = families.map { family in
+    let plots = families.flatMap { family in
       let members = report.loads.filter { $0.family == family }
-      let isByShards = members.contains { ($0.shards ?? 1) != 1 }
-      return byValue(
-        "\(family): CPU", members.first.map { Report.cpuUnit($0.isBulk) } ?? "",
-        xTitle: isByShards ? "shards" : "connections",
-        members.compactMap { figures in
-          guard figures.system != .direct,
-            let value = isByShards ? figures.shards ?? 1 : figures.connections
-          else { return nil }
-          return Repeats(figures.runs.map(\.cpuPerUnit)).map { (figures.system, value, $0.median) }
-        })
+      let isBulk = members.contains(where: \.isBulk)
+      let isByShards = members.contains { $0.shards != nil }
+      func plot(
+        _ title: String, _ unit: String, _ figure: (RunFigures) -> Double?
+      ) -> String {
+        byValue(
+          "\(family): \(title)", unit, xTitle: isByShards ? "shards" : "connections",
+          members.compactMap { figures in
+            guard let value = isByShards ? figures.shards : figures.connections else { return nil }
+            return Repeats(figures.runs.compactMap(figure)).map {
+              (figures.system, value, $0.median)
+            }
+          })
+      }
+      let second =
+        isByShards
+        ? plot("rate", Report.rateUnit(isBulk), \.rate) : plot("p99", "µs", { $0.latency?.p99 })
+      return [
+        plot("CPU", Report.cpuUnit(isBulk), { $0.cpuPerUnit > 0 ? $0.cpuPerUnit : nil }), second,
+      ]
     }
     let body = plots.joined()
     return body.isEmpty
       ? ""
       : section(
-        "Scale", "CPU of edge and hub per unit of work. Less is better.",
+        "Scale",
+        "How it goes with the number of connections or of shards. CPU is of edge and hub together.",
         "<div class=\"plots\">\n\(body)</div>\n")
   }
 
