@@ -159,7 +159,8 @@ let package = Package(
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .testTarget(
       name: "RIQUICTests",
-      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC"], exclude: ["peers"]),
+      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC", "CMallocCount"],
+      exclude: ["peers"]),
     .testTarget(name: "RIFirewallTests", dependencies: ["RIBase", "RIWire", "RIFirewall"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(

@@ -90,8 +90,11 @@ public enum Limits {
   /// Sent data of a link that waits for its acknowledgement and holds buffers meanwhile. Beyond it
   /// local sockets are read no more.
   public static let quicUnackedBytesMax = 16 << 20
-  /// A stream's turn: smaller than a batch, so that short streams do not wait behind long ones.
+  /// A stream's turn: a sixteenth of the congestion window within these bounds, so that short
+  /// streams do not wait long behind long ones on a slow path, and on a fast one the receiver gets
+  /// large pieces.
   public static let quicQuantumBytes = 16 << 10
+  public static let quicQuantumBytesMax = 64 << 10
   /// Slices up to this size are copied together rather than pin a buffer each until acknowledged.
   public static let quicCopiedBytesMax = 2 << 10
   /// Slices of one stream gathered into one packet.
@@ -203,6 +206,8 @@ public enum Limits {
   /// Names of targets being looked up or remembered at once.
   public static let targetLookupsMax = 256
   public static let listenBacklog = 4_096
+  /// How often another port is tried where any will do and it is taken meanwhile.
+  public static let freePortTries = 16
 
   /// Timers of a shard: one a link, one a target being connected, a few of its own.
   public static let timersMax = connectionsMax + tunnelsMax + 64

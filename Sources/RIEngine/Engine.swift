@@ -47,7 +47,6 @@ public final class Engine: Sendable {
     } catch {
       throw .settings("\(error)")
     }
-    forbidDumps()
     let (tls, quic, pin) = try Self.serverContexts(settings)
     let offer = try Self.allowedExtensions()
     let peers = ShardDirectory()
@@ -98,7 +97,6 @@ public final class Engine: Sendable {
 
   /// Starts an edge: it dials its hub until it is stopped. Its one tunnel lives on one shard.
   public init(edge settings: EdgeSettings, report: @escaping Report) throws(EngineError) {
-    forbidDumps()
     let trust = try EdgeTrust(settings: settings, report: report)
     let extensions = try Self.allowedExtensions()
     let firewall = EdgeFirewall(report: report)

@@ -90,11 +90,9 @@ struct TargetLookup {
 
 extension Shard {
   func startHub(_ hub: HubState) throws(EngineError) {
-    for var address in hub.tunnelAddresses {
-      // Port 0: the second family takes the port that the first was given.
-      if address.port == 0 { address.port = tunnelPort ?? freePacketPort(on: address, hub) }
-      do {
-        let id = try openListener(on: address, purpose: .tunnels, reusePort: true)
+    for address in hub.tunnelAddresses {
+      do throws(RingError) {
+        let id = try openTunnelListener(on: address, hub)
         tunnelPort = listeners[id].address.port
         if index == 0 { report(.hubReady(address: listeners[id].address)) }
       } catch {
@@ -106,6 +104,26 @@ extension Shard {
       try startHubPackets(hub)
     } catch {
       if index == 0 { report(.warning("no QUIC: \(error) of UDP port \(tunnelPort ?? 0)")) }
+    }
+  }
+
+  /// Port 0: one that is free for both transports, and the same for the second family. Somebody may
+  /// take it between the looking and the taking.
+  private func openTunnelListener(
+    on address: SocketAddress, _ hub: HubState
+  ) throws(RingError) -> SlotID {
+    var address = address
+    let isFree = address.port == 0 && tunnelPort == nil
+    var triesLeft = isFree ? Limits.freePortTries : 1
+    while true {
+      if isFree { address.port = freePacketPort(on: SocketAddress(address.ip, 0), hub) }
+      if address.port == 0, let tunnelPort { address.port = tunnelPort }
+      do throws(RingError) {
+        return try openListener(on: address, purpose: .tunnels, reusePort: true)
+      } catch {
+        triesLeft -= 1
+        guard triesLeft > 0, error.code == ErrorNumber.addressInUse else { throw error }
+      }
     }
   }
 

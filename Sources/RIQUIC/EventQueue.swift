@@ -27,8 +27,9 @@ struct EventQueue {
 
   /// Makes the last event's bytes longer if that is where more of the same stream's data lie.
   mutating func extendLast(_ slot: SlotID, with slice: Slice) -> Bool {
-    guard let last = events.indices.last, last >= head, events[last].kind == .data,
-      events[last].slot == slot, events[last].slice.buffer == slice.buffer,
+    let last = events.count - 1
+    guard last >= head, events[last].kind == .data, events[last].slot == slot,
+      events[last].slice.buffer == slice.buffer,
       events[last].slice.offset + events[last].slice.count == slice.offset
     else { return false }
     events[last].slice.count += slice.count

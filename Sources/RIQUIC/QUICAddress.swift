@@ -81,6 +81,17 @@ struct ConnectionID: Hashable {
     return form
   }
 
+  /// Whether a packet is one with a short header for this id, which is one of ours.
+  @inline(__always)
+  func isDestination(of packet: UnsafeRawBufferPointer) -> Bool {
+    guard packet.count > Self.ownBytes, packet[0] & 0x80 == 0, count == UInt8(Self.ownBytes) else {
+      return false
+    }
+    // SAFETY: the 16 bytes behind the first, as was just checked; loads need no alignment.
+    return packet.loadUnaligned(fromByteOffset: 1, as: UInt64.self) == words.0
+      && packet.loadUnaligned(fromByteOffset: 9, as: UInt64.self) == words.1
+  }
+
   static func == (a: ConnectionID, b: ConnectionID) -> Bool {
     a.words == b.words && a.count == b.count
   }

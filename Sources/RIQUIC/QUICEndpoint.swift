@@ -95,6 +95,8 @@ public final class QUICEndpoint {
   /// Tunnels with received bytes that had no buffer: while there are any no packet is taken.
   @exclusivity(unchecked) var overflowingTunnels = 0
   @exclusivity(unchecked) public internal(set) var handshakeCount = 0
+  /// Hub: the same by the source address.
+  @exclusivity(unchecked) var handshakesBySource: [IPAddress: Int] = [:]
 
   /// A hub's. `shard` stands in the connection ids that it gives out; packets whose id names
   /// another one of `shards` are reported as foreign.
@@ -257,7 +259,15 @@ public final class QUICEndpoint {
     guard tunnel.countsAsHandshake else { return }
     tunnel.countsAsHandshake = false
     handshakeCount -= 1
+    let source = tunnel.path.remote.ip.handshakeSource
+    guard let count = handshakesBySource[source] else { return }
+    handshakesBySource[source] = count > 1 ? count - 1 : nil
   }
+}
+
+extension IPAddress {
+  /// What counts as one source: an IPv4 address, or an IPv6 /64.
+  var handshakeSource: IPAddress { family == .v4 ? self : IPAddress(v6High: high, low: 0) }
 }
 
 private func withOptionalCString<R>(

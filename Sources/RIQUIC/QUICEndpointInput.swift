@@ -21,6 +21,14 @@ extension QUICEndpoint {
     while offset < bytes.count {
       let end = min(offset + segmentBytes, bytes.count)
       let packet = UnsafeRawBufferPointer(rebasing: bytes[offset..<end])
+      // Nearly all packets are for the link that the one before was for.
+      if let last, let lastRoute, lastRoute.slot == last.slot,
+        lastRoute.id.isDestination(of: packet)
+      {
+        read(packet, &form, ecn, last, now)
+        offset = end
+        continue
+      }
       switch route(packet, path, &form, ecn, now, isHandedOver: isHandedOver) {
       case .tunnel(let tunnel):
         if let former = last, former !== tunnel { settle(former, now: now) }
@@ -61,6 +69,7 @@ extension QUICEndpoint {
     // What a packet brings is copied in the middle of a callback, which cannot be refused.
     guard overflowingTunnels == 0, arena.prepare(packet.count) else {
       counters.droppedNoBuffer &+= 1
+      if overflowingTunnels > 0 { wakeOverflowing() }
       return
     }
     tunnel.now = now
@@ -70,6 +79,14 @@ extension QUICEndpoint {
       now.nanoseconds)
     if result != 0 { readFailed(result, tunnel) }
     markDirty(tunnel)
+  }
+
+  /// What had no buffer may find one now: those tunnels are to be polled again.
+  func wakeOverflowing() {
+    for index in 0..<tunnels.slotsEverUsed {
+      guard let slot = tunnels.id(at: index), !tunnels[slot].overflow.isEmpty else { continue }
+      markReady(tunnels[slot])
+    }
   }
 
   private func readFailed(_ result: Int32, _ tunnel: QUICTunnel) {
@@ -159,7 +176,10 @@ extension QUICEndpoint {
     _ initial: inout quic_initial, _ path: QUICPath, _ form: inout quic_path, _ now: Instant
   ) -> Route {
     guard let server else { return .answered }
-    guard handshakeCount < settings.handshakesMax, tunnels.count < tunnels.capacity else {
+    let source = path.remote.ip.handshakeSource
+    guard handshakeCount < settings.handshakesMax, tunnels.count < tunnels.capacity,
+      handshakesBySource[source, default: 0] < settings.handshakesPerSourceMax
+    else {
       counters.droppedBusy &+= 1
       return .answered
     }
@@ -177,15 +197,15 @@ extension QUICEndpoint {
     guard let slot = tunnels.insert(tunnel) else { return .answered }
     tunnel.slot = slot
     tunnel.now = now
-    let source = ConnectionID.make(shard: shard)
-    var sourceForm = source.quic
+    let ownID = ConnectionID.make(shard: shard)
+    var sourceForm = ownID.quic
     var options = makeOptions(now: now)
     let owner = Unmanaged.passUnretained(tunnel).toOpaque()
     let link = withUnsafeTemporaryAllocation(
       of: UInt8.self, capacity: QUIC_RESET_TOKEN
     ) { reset -> OpaquePointer? in
       guard let resetStart = reset.baseAddress else { return nil }
-      writeResetToken(of: source, to: resetStart)
+      writeResetToken(of: ownID, to: resetStart)
       // SAFETY: everything lent is read during the call; the tunnel outlives the link.
       return withUnsafePointer(to: original) { original in
         quic_accept(
@@ -199,10 +219,11 @@ extension QUICEndpoint {
       return .answered
     }
     tunnel.link = link
-    register(source, tunnel)
+    register(ownID, tunnel)
     // The client goes by its own choice until it has seen ours.
     register(ConnectionID(initial.destination), tunnel)
     handshakeCount += 1
+    handshakesBySource[source, default: 0] += 1
     counters.handshakesStarted &+= 1
     return .tunnel(tunnel)
   }

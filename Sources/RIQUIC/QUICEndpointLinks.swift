@@ -14,6 +14,7 @@ extension QUICEndpoint {
   }
 
   public func handleDeadline(now: Instant) {
+    if overflowingTunnels > 0 { wakeOverflowing() }
     updateDeadlines()
     while let (slot, deadline) = deadlines.first, deadline <= now {
       deadlines.set(slot, nil)

@@ -57,6 +57,7 @@ extension QUICEndpoint {
       let start = buffer.bindMemory(to: UInt8.self).baseAddress
     else { return nil }
     tunnel.settle()
+    tunnel.beginBatch()
     let limit = min(
       buffer.count, Limits.quicBatchBytesMax,
       max(quic_link_send_quantum(link), settings.udpPayloadBytesMax))

@@ -26,6 +26,8 @@ public struct QUICSettings: Sendable {
   /// Hub: with so many handshakes under way an Initial packet without a token is answered by Retry.
   public var retryThreshold = Limits.quicRetryThreshold
   public var handshakesMax = Limits.handshakesMax
+  /// The same from one source address; an IPv6 /64 counts as one.
+  public var handshakesPerSourceMax = Limits.handshakesPerSourceMax
   public var connectionsMax = Limits.tunnelsMax
   /// Whether packets are protected by RICrypto's keys; else by GnuTLS's. The same bytes.
   public var usesOwnProtection = true

@@ -75,6 +75,8 @@ public final class QUICTunnel {
   @exclusivity(unchecked) var datagramTurns = TurnList()
   @exclusivity(unchecked) var allowance = SustainedAllowance()
   @exclusivity(unchecked) var datagramCredit = Limits.quicQuantumBytes
+  /// What a stream may send of its turn.
+  @exclusivity(unchecked) var turnBytes = Int32(Limits.quicQuantumBytes)
   @exclusivity(unchecked) var isConnectionBlocked = false
   @exclusivity(unchecked) var isStarving = false
   @exclusivity(unchecked) var starved: [SlotID] = []

@@ -149,6 +149,12 @@ extension QUICTunnel {
         start: rest.bindMemory(to: UInt8.self).baseAddress, count: length)
       return (length > 0 ? 1 : 0, length, offset + length == held.count)
     }
+    // The first slice is enough for a packet, mostly.
+    if let first = store.first(of: streams[slot].queue), Int(first.count) >= bytesMax {
+      vectors[0] = quic_bytes(
+        start: store.bytes(first).bindMemory(to: UInt8.self).baseAddress, count: bytesMax)
+      return (1, bytesMax, bytesMax == Int(streams[slot].queue.byteCount))
+    }
     var count = 0
     var bytes = 0
     store.forEach(in: streams[slot].queue) { slice in
@@ -276,6 +282,13 @@ extension QUICTunnel {
     return data
   }
 
+  /// A batch begins: how long turns are in it.
+  func beginBatch() {
+    let sixteenth = congestionWindowBytes / 16
+    turnBytes = Int32(
+      min(max(sixteenth, Limits.quicQuantumBytes), Limits.quicQuantumBytesMax))
+  }
+
   private func nextStream() -> SlotID {
     var slot = dataTurns.first
     if sustainedTurns.first != .none {
@@ -287,7 +300,7 @@ extension QUICTunnel {
       }
     }
     if slot != .none, streams[slot].deficitBytes <= 0 {
-      streams[slot].deficitBytes = Int32(Limits.quicQuantumBytes)
+      streams[slot].deficitBytes = turnBytes
     }
     return slot
   }

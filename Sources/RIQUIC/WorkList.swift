@@ -11,7 +11,7 @@ struct WorkList {
   var first: SlotID? { isEmpty ? nil : slots[head] }
 
   mutating func append(_ slot: SlotID) {
-    if let last = slots.last, head < slots.count, last == slot { return }
+    if head < slots.count, slots[slots.count - 1] == slot { return }
     slots.append(slot)
   }
 

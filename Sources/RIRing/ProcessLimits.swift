@@ -16,10 +16,6 @@ public func raiseDescriptorLimit() -> Int {
   return Int(clamping: limit.rlim_cur)
 }
 
-/// Keeps what this process knows, keys and secrets, out of core files and from other processes of
-/// its user (prctl(2), PR_SET_DUMPABLE). Root may still look.
-public func forbidDumps() { _ = ri_forbid_dumps() }
-
 /// Processors this process may run on now.
 public func onlineProcessors() -> Int {
   max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))

@@ -11,11 +11,12 @@ extension EndToEnd {
 
     // MARK: Time and processes
 
-    @Test("a process that is stopped for a while loses no byte", arguments: ["hub", "edge"])
+    @Test("a hub or edge that stands still for a while loses no byte", arguments: ["hub", "edge"])
     func paused(role: String) throws {
       try Testbed.run(.uring) { bed in
         let child = try #require(role == "hub" ? bed.hub : bed.edge)
-        try bed.play("faults", "paused", bed.route.merging(["pid": child.pid]) { $1 })
+        let processes = ["pid": child.pid, "engine": child.engine]
+        try bed.play("faults", "paused", bed.route.merging(processes) { $1 })
         #expect(bed.edge?.log.contains(LogLine.tunnelDown) == false)
       }
     }
@@ -30,7 +31,7 @@ extension EndToEnd {
       try Testbed.run(ring) { bed in
         let scenario: [String: Any] = [
           "hub": bed.tunnelPort, "edge_id": bed.crookedID, "secret": bed.secret,
-          "own_port": bed.peer.edge, "target": bed.peer.target, "hub_pid": bed.hub?.pid ?? 0,
+          "own_port": bed.peer.edge, "target": bed.peer.target, "hub_pid": bed.hub?.engine ?? 0,
           "count": Self.isLong ? 10_000 : 300,
         ]
         print("\(ring): \(try bed.play("faults", "reconnects", scenario, within: 600))")

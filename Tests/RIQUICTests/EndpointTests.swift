@@ -161,6 +161,36 @@ import Testing
     #expect(pair.hub.happenings.isEmpty)
   }
 
+  /// One address does not keep the others out.
+  @Test func handshakesAreLimitedBySource() throws {
+    var settings = QUICSettings()
+    settings.handshakesPerSourceMax = 5
+    let pair = try LinkPair(hubSettings: settings)
+    var hellos: [[UInt8]] = []
+    pair.filter = { packet in
+      if packet.toHub { hellos.append(packet.bytes) }
+      return false
+    }
+    for _ in 0..<8 {
+      _ = pair.edge.endpoint.connect(
+        to: LinkPair.hubAddress, from: LinkPair.edgeAddress, serverName: nil, now: pair.now)
+    }
+    pair.exchange()
+    let firsts = hellos.prefix(8)
+    for hello in firsts { inject(hello, pair) }
+    #expect(pair.hub.endpoint.counters.handshakesStarted <= 5)
+    #expect(pair.hub.endpoint.counters.droppedBusy >= 3)
+    pair.filter = nil
+    pair.edge.happenings = []
+    pair.connect()
+    #expect(pair.run(for: .seconds(5)) { pair.isUp })
+    pair.run(for: .seconds(15))
+    #expect(pair.hub.endpoint.handshakeCount == 0)
+    // Those that were given up count no more.
+    inject(firsts[0], pair)
+    #expect(pair.hub.endpoint.handshakeCount == 1)
+  }
+
   @Test func packetsOfAnotherShardAreHandedOver() throws {
     let pair = try LinkPair(shard: 2, shards: 4)
     try pair.establish()

@@ -79,8 +79,6 @@ int ri_minimum_rtt(int descriptor, uint32_t *microseconds);
 int ri_watch_addresses(int nonblocking);
 
 // prctl is variadic.
-// PR_SET_DUMPABLE 0: no core files of this process, and no look into it from outside but by root.
-static inline int ri_forbid_dumps(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 static inline int ri_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 #endif

@@ -35,19 +35,23 @@ class Talk:
         self.client.close()
 
 
-async def paused(edge, target, pid, streams=20, seconds=3):
-    """A process that gets no time for a while: its streams wait, and lose nothing."""
+async def paused(edge, target, pid, engine, streams=20, seconds=3):
+    """A hub or an edge that gets no time for a while, as on a machine that stands still: its
+    streams wait, and lose nothing."""
     with Target(target) as inside:
         inside.serve(echo)
         talks = [Talk(await connect(edge), index) for index in range(streams)]
         stop = asyncio.Event()
         tasks = [asyncio.create_task(talk.until(stop)) for talk in talks]
         await asyncio.sleep(0.5)
-        os.kill(pid, signal.SIGSTOP)
+        # The supervisor first: it would take a silent engine for a dead one.
+        for process in (pid, engine):
+            os.kill(process, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for process in (engine, pid):
+                os.kill(process, signal.SIGCONT)
         before = [talk.moved for talk in talks]
         async with asyncio.timeout(20):
             while any(talk.moved == moved for talk, moved in zip(talks, before)):
