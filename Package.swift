@@ -15,6 +15,7 @@ let package = Package(
     .executable(name: "remoteingress", targets: ["remoteingress"]),
     .executable(name: "ri-bench", targets: ["ri-bench"]),
     .executable(name: "ri-link", targets: ["ri-link"]),
+    .executable(name: "ri-load", targets: ["ri-load"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -36,10 +37,18 @@ let package = Package(
     .systemLibrary(
       name: "CLibNFTables", path: "Sources/System/nftables", pkgConfig: "libnftables",
       providers: [.apt(["libnftables-dev"])]),
+    .systemLibrary(
+      name: "CLibNGTCP2", path: "Sources/System/ngtcp2", pkgConfig: "libngtcp2_crypto_gnutls",
+      providers: [
+        .apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])
+      ]),
     .target(name: "CLinuxIO", dependencies: ["CLibURing"]),
     .target(name: "CLinuxProcess"),
     .target(name: "COpenSSL", dependencies: ["CLibSSL"]),
     .target(name: "CNFTables", dependencies: ["CLibNFTables"]),
+    .target(
+      name: "CNGTCP2", dependencies: ["CLibNGTCP2"],
+      linkerSettings: [.linkedLibrary("ngtcp2"), .linkedLibrary("gnutls")]),
     .target(
       name: "CIPSecMB",
       linkerSettings: [.linkedLibrary("IPSec_MB", .when(platforms: [.linux]))]),
@@ -51,12 +60,16 @@ let package = Package(
     .target(name: "RITLS", dependencies: ["RIBase", "RICrypto", "COpenSSL"]),
     .target(name: "RIWire", dependencies: ["RIBase"]),
     .target(name: "RITunnel", dependencies: ["RIBase", "RIWire"]),
+    .target(
+      name: "RIQUIC",
+      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "CNGTCP2"]),
     .target(name: "RIControl", dependencies: ["RIBase", "RIWire", "RITunnel"]),
     .target(name: "RIFirewall", dependencies: ["RIBase", "RIWire", "CNFTables"]),
     .target(
       name: "RIEngine",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall",
       ]),
 
     // The product around it.
@@ -78,7 +91,9 @@ let package = Package(
       ],
       resources: [
         .embedInCode("Page/page.html"), .embedInCode("Page/page.css"),
-        .embedInCode("Page/page.js"),
+        .embedInCode("Page/page.js"), .embedInCode("Page/view.js"),
+        .embedInCode("Page/plot.js"), .embedInCode("Page/parts.js"),
+        .embedInCode("Page/figures.js"), .embedInCode("Page/reasons.js"),
       ]),
     .executableTarget(
       name: "remoteingress",
@@ -89,6 +104,10 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/RemoteIngressCommand"),
+
+    // Built with everything else, so that it stays true.
+    .executableTarget(
+      name: "embedded-tunnel", dependencies: ["RemoteIngress"], path: "Examples/EmbeddedTunnel"),
 
     // The load generator, the link emulator and the benchmark.
     .target(name: "CLoadIO", path: "Bench/CLoadIO"),
@@ -104,6 +123,13 @@ let package = Package(
       ],
       path: "Bench/ri-link"),
     .executableTarget(
+      name: "ri-load",
+      dependencies: [
+        "CLoadIO", "LoadKit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Bench/ri-load"),
+    .executableTarget(
       name: "ri-bench",
       dependencies: [
         "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIEngine",
@@ -116,8 +142,8 @@ let package = Package(
     .target(
       name: "FuzzKit",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
-        "RIEngine",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall", "RIEngine",
       ],
       path: "Fuzz/FuzzKit"),
 
@@ -131,18 +157,23 @@ let package = Package(
       dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL", "CMallocCount"]),
     .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
     .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
+    .testTarget(
+      name: "RIQUICTests",
+      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC", "CMallocCount"],
+      exclude: ["peers"]),
     .testTarget(name: "RIFirewallTests", dependencies: ["RIBase", "RIWire", "RIFirewall"]),
     .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
     .testTarget(
       name: "RIEngineTests",
       dependencies: [
-        "RIBase", "RIRing", "RICrypto", "RITLS", "RIWire", "RITunnel", "RIControl", "RIFirewall",
-        "RIEngine", "CMallocCount",
+        "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
+        "RIFirewall", "RIEngine", "CMallocCount",
       ]),
     .testTarget(
       name: "RemoteIngressTests",
       dependencies: [
         "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -151,11 +182,16 @@ let package = Package(
     // The public library with real engines; `remoteingress` is there to be run, not to be imported.
     .testTarget(
       name: "LibraryTests",
-      dependencies: ["RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress"]),
+      dependencies: [
+        "RIBase", "RIWire", "RIControl", "RemoteIngress", "remoteingress", "embedded-tunnel",
+      ]),
     .testTarget(name: "LoadKitTests", dependencies: ["LoadKit"]),
+    .testTarget(name: "BenchTests", dependencies: ["LoadKit", "ri-bench"]),
+    .testTarget(name: "LoadCommandTests", dependencies: ["ri-load"]),
     .testTarget(name: "LinkKitTests", dependencies: ["LinkKit", "LoadKit", "ri-link"]),
-    // Runs the release build of `remoteingress` as a user would; imports nothing of it.
-    .testTarget(name: "EndToEndTests", exclude: ["peers"]),
+    // Runs the release build of `remoteingress` and `ri-load` as a user would; imports nothing of
+    // them.
+    .testTarget(name: "EndToEndTests", dependencies: ["ri-load"], exclude: ["peers"]),
     // Checks what Profiles/deploy ships, with the tools of those who use it.
     .testTarget(name: "DeploymentTests", exclude: ["tools"]),
   ],

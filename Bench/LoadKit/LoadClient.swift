@@ -16,7 +16,8 @@ public func runLoad(
   case .requests: return try RequestClient.run(order)
   case .connects, .shortDown: return try ConnectClient.run(order)
   case .paced: return try PacedClient.run(order)
-  case .stalled: return try StalledClient.run(order)
+  case .stalled, .slow: return try StalledClient.run(order)
+  case .idle: return try IdleClient.run(order)
   }
 }
 
@@ -107,6 +108,10 @@ enum RequestClient {
 
 // MARK: Shared by the clients
 
+/// Opened before the client waits for the last of them: more would overflow a listener's backlog,
+/// and the kernel tries again only after a second.
+private let connectsUnderWayMax = 256
+
 /// Opens the order's connections; an event's number is the socket's place.
 func connectAll(
   _ order: LoadOrder, to poller: borrowing Poller, interest: UInt32
@@ -117,6 +122,7 @@ func connectAll(
     if order.asks { try ask(TargetRequest(for: order.workload), on: socket) }
     poller.add(socket, interest, number: number)
     sockets.append(socket)
+    if sockets.count % connectsUnderWayMax == 0 { try awaitWritable(socket) }
   }
   return sockets
 }

@@ -32,9 +32,9 @@ public struct TargetOrder: Codable, Sendable {
   /// The mode that a kind of load needs.
   public static func mode(for kind: LoadKind) -> Mode {
     switch kind {
-    case .bulkDown, .shortDown, .stalled: .source
+    case .bulkDown, .shortDown, .stalled, .slow: .source
     case .bulkUp: .sink
-    case .requests, .connects, .paced: .echo
+    case .requests, .connects, .paced, .idle: .echo
     }
   }
 }

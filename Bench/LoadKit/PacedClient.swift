@@ -5,12 +5,15 @@
 import CLoadIO
 import Glibc
 
-/// Sends on each connection every interval. Answers come in order, so the bytes received so far say
-/// which message is answered.
+/// Sends on each connection every interval: on all of them at once, or, where a rate is given, on
+/// one after the other. Answers come in order, so the bytes received so far say which message is
+/// answered.
 struct PacedClient: ~Copyable {
   /// How long after the last message its answer counts.
   private static let answerNanosecondsMax: UInt64 = 2_000_000_000
   private static let timerNumber = -1
+  /// The timer fires no more often than this.
+  private static let tickNanosecondsMin: UInt64 = 50_000
 
   private struct Lane {
     var socket: Int32
@@ -23,7 +26,10 @@ struct PacedClient: ~Copyable {
 
   private let order: LoadOrder
   private let messageBytes: Int
+  /// From one message of a connection to its next.
   private let interval: UInt64
+  /// From the message of one connection to that of the next one.
+  private let laneGap: UInt64
   private let poller = Poller()
   private let pattern = Pattern()
   private let timer: Int32
@@ -31,6 +37,9 @@ struct PacedClient: ~Copyable {
   private var lanes: [Lane] = []
   /// When the first message is due.
   private var firstDue: UInt64 = 0
+  /// Messages of all connections, those that the client has come to and those answered.
+  private var begun = 0
+  private var answered = 0
   /// Messages that are due within it are recorded.
   private var measured: Range<UInt64>?
   private var latencies = Histogram()
@@ -44,7 +53,13 @@ struct PacedClient: ~Copyable {
   private init(_ order: LoadOrder) throws(LoadError) {
     self.order = order
     messageBytes = order.workload.messageBytes ?? 1
-    interval = UInt64(order.workload.intervalMilliseconds ?? 1) * 1_000_000
+    if let rate = order.workload.messagesPerSecond {
+      laneGap = 1_000_000_000 / UInt64(rate)
+      interval = laneGap * UInt64(order.workload.connections)
+    } else {
+      laneGap = 0
+      interval = UInt64(order.workload.intervalMilliseconds ?? 1) * 1_000_000
+    }
     timer = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_NONBLOCK | TFD_CLOEXEC))
     buffer = .allocate(byteCount: Pattern.runBytesMax, alignment: 64)
     guard timer >= 0 else { throw .system("timerfd_create") }
@@ -79,18 +94,24 @@ struct PacedClient: ~Copyable {
     return result
   }
 
-  private var begun: Int { lanes.reduce(0) { $0 + $1.begun } }
-  private var answered: Int { lanes.reduce(0) { $0 + $1.answered } }
+  private func due(_ message: Int, on lane: Int) -> UInt64 {
+    firstDue + UInt64(message) * interval + UInt64(lane) * laneGap
+  }
 
-  private func due(_ message: Int) -> UInt64 { firstDue + UInt64(message) * interval }
+  /// The next connection in turn, and when its message is due.
+  private var next: (lane: Int, due: UInt64) {
+    let lane = begun % lanes.count
+    return (lane, due(begun / lanes.count, on: lane))
+  }
 
   private mutating func startTimer() throws(LoadError) {
-    firstDue = clockNanoseconds() + interval
+    let tick = max(laneGap > 0 ? laneGap : interval, Self.tickNanosecondsMin)
+    firstDue = clockNanoseconds() + tick
     var times = itimerspec()
     times.it_value = timespec(
       tv_sec: Int(firstDue / 1_000_000_000), tv_nsec: Int(firstDue % 1_000_000_000))
     times.it_interval = timespec(
-      tv_sec: Int(interval / 1_000_000_000), tv_nsec: Int(interval % 1_000_000_000))
+      tv_sec: Int(tick / 1_000_000_000), tv_nsec: Int(tick % 1_000_000_000))
     guard timerfd_settime(timer, Int32(TFD_TIMER_ABSTIME), &times, nil) == 0 else {
       throw .system("timerfd_settime")
     }
@@ -112,15 +133,13 @@ struct PacedClient: ~Copyable {
 
   private mutating func sendWhatIsDue() throws(LoadError) {
     let now = clockNanoseconds()
-    guard now >= firstDue else { return }
-    let dueCount = Int((now - firstDue) / interval) + 1
-    for number in lanes.indices {
-      while lanes[number].begun < dueCount {
-        let time = due(lanes[number].begun)
-        if let measured, measured.contains(time) { lateness.record(now - time) }
-        lanes[number].begun += 1
-      }
-      try send(number)
+    var (lane, time) = next
+    while time <= now {
+      if let measured, measured.contains(time) { lateness.record(now - time) }
+      lanes[lane].begun += 1
+      begun += 1
+      try send(lane)
+      (lane, time) = next
     }
   }
 
@@ -153,9 +172,10 @@ struct PacedClient: ~Copyable {
     let now = clockNanoseconds()
     lanes[number].receivedBytes += count
     while (lanes[number].answered + 1) * messageBytes <= lanes[number].receivedBytes {
-      let time = due(lanes[number].answered)
+      let time = due(lanes[number].answered, on: number)
       if let measured, measured.contains(time) { latencies.record(now - time) }
       lanes[number].answered += 1
+      answered += 1
     }
   }
 }

@@ -70,4 +70,17 @@ public final class Pattern {
     let tail = count - head
     return memcmp(received + tail, bytes(at: offset + UInt64(tail)), head) == 0
   }
+
+  /// Whether received bytes are the stream's at `offset`, every one of them.
+  public func equals(_ received: UnsafeRawPointer, count: Int, at offset: UInt64) -> Bool {
+    var checked = 0
+    while checked < count {
+      let part = min(count - checked, Self.runBytesMax)
+      guard memcmp(received + checked, bytes(at: offset + UInt64(checked)), part) == 0 else {
+        return false
+      }
+      checked += part
+    }
+    return true
+  }
 }

@@ -1,5 +1,5 @@
-// Clients that ask for a download and never read: they hold whatever was sent to them, and whoever
-// sent it.
+// Clients that ask for a download and never read, or read slowly: they hold whatever was sent to
+// them, and whoever sent it.
 
 import CLoadIO
 import Glibc
@@ -13,18 +13,28 @@ struct StalledClient: ~Copyable {
   /// How much of what waits is looked at, without taking it.
   private static let peekBytes = 4096
 
+  /// Slow readers read this often.
+  private static let readNanoseconds: UInt64 = 100_000_000
+
   private struct Stalled {
     var socket: Int32
     var isEnded = false
+    /// Bytes that it has read.
+    var offset: UInt64 = 0
   }
 
   private var order: LoadOrder
   private let request: [UInt8]
   private let nanosecondsPerConnect: UInt64
+  /// What a slow reader reads at a time; 0 for one that never does.
+  private let readBytes: Int
+  private let buffer: UnsafeMutableRawPointer
   private let poller = Poller()
+  private let pattern = Pattern()
   private let start = clockNanoseconds()
   private var connections: [Stalled] = []
   private var requested = 0
+  private var nextRead: UInt64
 
   static func run(_ order: LoadOrder) throws(LoadError) -> LoadResult {
     var client = StalledClient(order)
@@ -37,22 +47,34 @@ struct StalledClient: ~Copyable {
     self.order.warmUpSeconds = 0
     request = order.asks ? TargetRequest(for: order.workload).bytes : []
     nanosecondsPerConnect = 1_000_000_000 / UInt64(order.workload.connectsPerSecond ?? 1)
+    readBytes = order.workload.readBytesPerSecond.map { max(1, $0 / 10) } ?? 0
+    buffer = .allocate(byteCount: max(1, readBytes), alignment: 64)
+    nextRead = readBytes > 0 ? start + Self.readNanoseconds : .max
   }
+
+  deinit { buffer.deallocate() }
 
   private mutating func run() throws(LoadError) -> LoadResult {
     var window = MeasuredWindow(order)
     while window.goesOn(at: clockNanoseconds(), units: UInt64(requested)) {
       try connectWhatIsDue()
-      for i in 0..<poller.wait(until: min(window.nextChange, nextConnect ?? .max)) {
+      for i in 0..<poller.wait(until: min(window.nextChange, nextConnect ?? .max, nextRead)) {
         let (number, what) = poller.event(i)
         try handle(number, what)
+      }
+      if clockNanoseconds() >= nextRead {
+        nextRead += Self.readNanoseconds
+        for number in connections.indices where !connections[number].isEnded {
+          try read(number)
+        }
       }
     }
     let served = try countServed()
     guard let first = connections.first else { throw LoadError("nobody connected") }
     var result = try window.result(latency: nil, congestion: congestionControl(of: first.socket))
     result.stalled = StalledCounts(
-      requested: requested, served: served, ended: connections.count { $0.isEnded })
+      requested: requested, served: served, ended: connections.count { $0.isEnded },
+      readBytes: readBytes > 0 ? connections.reduce(0) { $0 + $1.offset } : nil)
     return result
   }
 
@@ -86,12 +108,27 @@ struct StalledClient: ~Copyable {
     poller.change(socket, Poller.ended, number: number)
   }
 
-  /// How many have the first bytes of their download waiting. They stay where they are.
+  /// What is there, up to what is due, and checked to the byte.
+  private mutating func read(_ number: Int) throws(LoadError) {
+    let count = recv(connections[number].socket, buffer, readBytes, 0)
+    guard count > 0 else { return }
+    let offset = connections[number].offset
+    guard pattern.equals(buffer, count: count, at: offset) else {
+      throw LoadError("connection \(number): wrong bytes at or after \(offset)")
+    }
+    connections[number].offset += UInt64(count)
+  }
+
+  /// How many have read something, or have the first bytes of their download waiting. These stay
+  /// where they are.
   private func countServed() throws(LoadError) -> Int {
-    let pattern = Pattern()
     var bytes = [UInt8](repeating: 0, count: Self.peekBytes)
     var served = 0
     for (number, connection) in connections.enumerated() {
+      guard connection.offset == 0 else {
+        served += 1
+        continue
+      }
       let count = recv(connection.socket, &bytes, bytes.count, Int32(MSG_PEEK))
       guard count > 0 else { continue }
       guard memcmp(bytes, pattern.bytes(at: 0), count) == 0 else {

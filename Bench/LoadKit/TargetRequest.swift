@@ -24,7 +24,9 @@ struct TargetRequest: Equatable, Sendable {
   init(for workload: Workload) {
     self.init(TargetOrder.mode(for: workload.kind))
     totalBytes = UInt64(workload.downloadBytes ?? 0)
-    if workload.kind == .stalled { sendBufferBytes = StalledClient.socketBufferBytes }
+    if [.stalled, .slow].contains(workload.kind) {
+      sendBufferBytes = StalledClient.socketBufferBytes
+    }
   }
 
   /// Nil for bytes that are no request.

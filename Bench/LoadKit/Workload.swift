@@ -18,6 +18,10 @@ public enum LoadKind: String, Codable, Sendable {
   case paced
   /// Each connection asks for a download and never reads.
   case stalled
+  /// Each connection asks for a download and reads it slowly.
+  case slow
+  /// Each connection carries one message and its echo, and then rests.
+  case idle
 
   /// Whether the result is a rate of bytes; otherwise it is one of operations.
   public var isBulk: Bool { self == .bulkDown || self == .bulkUp }
@@ -33,6 +37,12 @@ public struct Appetite: Codable, Equatable, Sendable {
   public var startMilliseconds: Int
 }
 
+/// Values that a workload is run with, one after the other; each makes a case of its own.
+public struct Sweep: Codable, Equatable, Sendable {
+  public var connections: [Int]?
+  public var shards: [Int]?
+}
+
 /// A named workload.
 public struct Workload: Codable, Equatable, Sendable {
   /// Which part of a pair runs alone too, in the same round, for the pair to be compared with.
@@ -43,14 +53,23 @@ public struct Workload: Codable, Equatable, Sendable {
   public var kind: LoadKind
   /// Connections at a time, 1 to 16,384.
   public var connections: Int
-  /// Bytes of a message, 1 to 65,536; needed by `rr`, `crr` and `paced`.
+  /// Bytes of a message, 1 to 65,536; needed by `rr`, `crr`, `paced` and `idle`.
   public var messageBytes: Int?
   /// Bytes of one download, 1 to 10^9; needed by `short-down`.
   public var downloadBytes: Int?
-  /// Time from one message to the next, 1 to 60,000; needed by `paced`.
+  /// Time from one message to the next, 1 to 60,000; `paced` needs it or a rate.
   public var intervalMilliseconds: Int?
-  /// How fast connections are opened, 1 to 10,000; needed by `stalled`.
+  /// Messages of all connections together, 1 to 1,000,000, evenly spread; for `paced`.
+  public var messagesPerSecond: Int?
+  /// How fast connections are opened, 1 to 10,000; needed by `stalled`, `slow` and `idle`.
   public var connectsPerSecond: Int?
+  /// What each connection reads, 1 to 10^9; needed by `slow`.
+  public var readBytesPerSecond: Int?
+  /// Shards of edge and hub, 1 to 64; 1 when absent.
+  public var shards: Int?
+  public var sweep: Sweep?
+  /// The name of the file's workload, where this is one of its sweep.
+  public private(set) var family: String?
   /// One for each connection, in the order of their starts; for `bulk-down`.
   public var appetites: [Appetite]?
   /// The name of the workload that runs in the same tunnel at the same time.
@@ -73,6 +92,28 @@ public struct Workload: Codable, Equatable, Sendable {
       throw LoadError("\(error)")
     }
     if let complaint = complaint() { throw LoadError("\(name): \(complaint)") }
+  }
+}
+
+extension Workload {
+  /// Its sweep, in the order of the values; itself when it has none.
+  public var members: [Workload] {
+    guard let sweep else { return [self] }
+    func member(_ value: Int, _ field: WritableKeyPath<Workload, Int>) -> Workload {
+      var member = self
+      member.sweep = nil
+      member.family = name
+      member.name = "\(name)-\(value)"
+      member[keyPath: field] = value
+      return member
+    }
+    return (sweep.connections ?? []).map { member($0, \.connections) }
+      + (sweep.shards ?? []).map { member($0, \.shardCount) }
+  }
+
+  public var shardCount: Int {
+    get { shards ?? 1 }
+    set { shards = newValue }
   }
 }
 
@@ -107,19 +148,6 @@ public struct LoadOrder: Codable, Sendable {
   }
 }
 
-/// Durations in microseconds.
-public struct Latency: Codable, Sendable {
-  public var p50, p95, p99, p999, max: Double
-
-  public init(_ histogram: Histogram) {
-    p50 = Double(histogram.value(at: 0.5)) / 1e3
-    p95 = Double(histogram.value(at: 0.95)) / 1e3
-    p99 = Double(histogram.value(at: 0.99)) / 1e3
-    p999 = Double(histogram.value(at: 0.999)) / 1e3
-    max = Double(histogram.maximum) / 1e3
-  }
-}
-
 /// What a client measured in its window.
 public struct LoadResult: Codable, Sendable {
   public var seconds: Double
@@ -139,6 +167,7 @@ public struct LoadResult: Codable, Sendable {
   public var streamUnits: [UInt64]?
   public var paced: PacedCounts?
   public var stalled: StalledCounts?
+  public var idle: IdleCounts?
 }
 
 /// What became of messages that were due at fixed times, from the first to the last.
@@ -158,6 +187,16 @@ public struct StalledCounts: Codable, Equatable, Sendable {
   public var requested: Int
   /// With the download's first bytes waiting to be read.
   public var served: Int
+  /// Ended by the other side.
+  public var ended: Int
+  /// Bytes that slow readers have read, all together; nil for those that never read.
+  public var readBytes: UInt64?
+}
+
+/// What became of connections that rest, at the end of the window.
+public struct IdleCounts: Codable, Equatable, Sendable {
+  /// Whose echo came back.
+  public var answered: Int
   /// Ended by the other side.
   public var ended: Int
 }

@@ -10,8 +10,16 @@ extension Workload {
     let complaints = [
       check("messageBytes", messageBytes, 1...65_536, ofMessages),
       check("downloadBytes", downloadBytes, 1...1_000_000_000, of(.shortDown)),
-      check("intervalMilliseconds", intervalMilliseconds, 1...60_000, of(.paced)),
-      check("connectsPerSecond", connectsPerSecond, 1...10_000, of(.stalled)),
+      check(
+        "intervalMilliseconds", intervalMilliseconds, 1...60_000,
+        messagesPerSecond == nil ? of(.paced) : .refused),
+      check(
+        "messagesPerSecond", messagesPerSecond, 1...1_000_000,
+        kind == .paced ? .allowed : .refused),
+      check("connectsPerSecond", connectsPerSecond, 1...10_000, of(.stalled, .slow, .idle)),
+      check("readBytesPerSecond", readBytesPerSecond, 1...1_000_000_000, of(.slow)),
+      check("shards", shards, 1...64, .allowed),
+      sweep.flatMap(complaint),
       check("secondsMin", secondsMin, 0...600, .allowed),
       check("warmUpSecondsMin", warmUpSecondsMin, 0...60, .allowed),
       check("loopbackMTU", loopbackMTU, 576...65_536, .allowed),
@@ -24,10 +32,12 @@ extension Workload {
 
   /// Messages may be given for any kind: a bulk workload does not look at them.
   private var ofMessages: Presence {
-    [.requests, .connects, .paced].contains(kind) ? .needed : .allowed
+    [.requests, .connects, .paced, .idle].contains(kind) ? .needed : .allowed
   }
 
-  private func of(_ owner: LoadKind) -> Presence { kind == owner ? .needed : .refused }
+  private func of(_ owners: LoadKind...) -> Presence {
+    owners.contains(kind) ? .needed : .refused
+  }
 
   private func check<Value: Comparable>(
     _ name: String, _ value: Value?, _ bounds: ClosedRange<Value>, _ presence: Presence
@@ -41,6 +51,17 @@ extension Workload {
 
   private func words<Value>(_ bounds: ClosedRange<Value>) -> String {
     "\(bounds.lowerBound) to \(bounds.upperBound)"
+  }
+
+  private func complaint(_ sweep: Sweep) -> String? {
+    let (connections, shards) = (sweep.connections ?? [], sweep.shards ?? [])
+    guard connections.isEmpty != shards.isEmpty else {
+      return "a sweep needs connections or shards, and not both"
+    }
+    guard connections.allSatisfy((1...16_384).contains), shards.allSatisfy((1...64).contains)
+    else { return "sweep: connections must be 1 to 16384, shards 1 to 64" }
+    return Set(connections + shards).count == connections.count + shards.count
+      ? nil : "sweep: a value stands there twice"
   }
 
   private func complaint(_ appetites: [Appetite]) -> String? {

@@ -7,7 +7,10 @@ import LoadKit
 struct LoadCase {
   var name: String
   var workload: Workload
+  /// What runs unless systems are named.
   var systems: [System]
+  /// What may be named.
+  var systemsAllowed: [System]
 }
 
 enum BenchCase {
@@ -27,25 +30,48 @@ enum BenchCase {
     }
   }
 
+  /// The file that it comes from, where that holds several cases.
+  var family: String? {
+    switch self {
+    case .load(let load): load.workload.family
+    case .flow(let flow): flow.workload.family
+    case .datagram, .micro, .link: nil
+    }
+  }
+
   var about: String {
     switch self {
-    case .load(let load):
-      "\(load.workload.about): \(load.systems.map(\.rawValue).joined(separator: ", "))"
-    case .flow(let flow):
-      "\(flow.workload.about): \(flow.systems.map(\.rawValue).joined(separator: ", "))"
-    case .datagram(let item):
-      "\(item.workload.about): \(DatagramCase.systems.map(\.rawValue).joined(separator: ", "))"
+    case .load(let load): "\(load.workload.about): \(names(load.systems))"
+    case .flow(let flow): "\(flow.workload.about): \(names(flow.systems))"
+    case .datagram(let item): "\(item.workload.about): \(names(System.datagrams))"
     case .micro(let micro): micro.about
-    case .link(let link):
-      "\(link.workload.about): \(LinkCase.systems.map(\.rawValue).joined(separator: ", "))"
+    case .link(let link): "\(link.workload.about): \(names(System.links))"
+    }
+  }
+
+  private func names(_ systems: [System]) -> String {
+    systems.map(\.rawValue).joined(separator: ", ")
+  }
+
+  /// How many runs a round has; none for what is over at once.
+  func systemCount(_ plan: RoundPlan, _ links: LinkPlan) -> Int {
+    switch self {
+    case .load(let load): plan.systems(for: load).count
+    case .flow(let flow): plan.systems(for: flow).count
+    case .datagram(let item): plan.systems(for: item).count
+    case .micro: 0
+    case .link: links.systemsTakingPart.count
     }
   }
 }
 
-/// All cases, in the groups `tunnel`, `ring`, `flow`, `udp`, `micro` and `link`.
+/// All cases, in the groups `tunnel`, `ring`, `flow`, `scale`, `udp`, `micro` and `link`.
 struct Catalogue {
   /// Workloads that are also run over a relay in the clear, ring against ring.
   static let ringWorkloads = ["bulk-down-1", "bulk-down-16", "rr-64", "crr-32"]
+
+  /// Groups that run only when they are named: they need root, or much time.
+  static let groupsOnRequest = ["scale", "link"]
 
   private var groups: [(name: String, cases: [BenchCase])]
 
@@ -66,13 +92,28 @@ struct Catalogue {
     guard let root else {
       throw LoadError("no Profiles/load above the binary or the working directory")
     }
-    let workloads = try readWorkloads("\(root)/Profiles/load")
-    let tunnels = workloads.filter(\.isPlain).map {
-      BenchCase.load(LoadCase(name: $0.name, workload: $0, systems: System.tunnels))
+    let workloads = try readWorkloads("\(root)/Profiles/load").flatMap(\.members)
+    func loads(_ prefix: String, _ systems: [System], _ allowed: [System], _ chosen: [Workload])
+      -> [BenchCase]
+    {
+      chosen.map {
+        .load(
+          LoadCase(
+            name: prefix + $0.name, workload: $0, systems: systems, systemsAllowed: allowed))
+      }
     }
-    let rings = workloads.filter { ringWorkloads.contains($0.name) }.map {
-      BenchCase.load(LoadCase(name: "ring-\($0.name)", workload: $0, systems: System.rings))
-    }
+    let (plain, swept) = (
+      workloads.filter { $0.isPlain && $0.family == nil },
+      workloads.filter { $0.isPlain && $0.family != nil }
+    )
+    let allTunnels = System.tunnels + [.oursUringPlain] + System.peers
+    let tunnels = loads("", System.tunnels, allTunnels, plain)
+    let scale =
+      loads("", System.tunnels, allTunnels, swept.filter { $0.shards == nil })
+      + loads("", System.sharded, System.sharded, swept.filter { $0.shards != nil })
+    let rings = loads(
+      "ring-", System.rings, System.rings + [.direct],
+      workloads.filter { ringWorkloads.contains($0.name) })
     var flows: [BenchCase] = []
     for workload in workloads {
       if let flow = try FlowCase(workload, among: workloads) { flows.append(.flow(flow)) }
@@ -81,22 +122,23 @@ struct Catalogue {
     let micros = MicroCase.all.map(BenchCase.micro)
     let links = try LinkCase.read("\(root)/Profiles/link").map(BenchCase.link)
     return Catalogue(groups: [
-      ("tunnel", tunnels), ("ring", rings), ("flow", flows), ("udp", datagrams), ("micro", micros),
-      ("link", links),
+      ("tunnel", tunnels), ("ring", rings), ("flow", flows), ("scale", scale),
+      ("udp", datagrams), ("micro", micros), ("link", links),
     ])
   }
 
-  /// The cases of these names or groups, each once; for none all that need neither root nor much
-  /// time.
+  /// The cases of these names, families or groups, each once; for none all that need neither root
+  /// nor much time.
   func select(_ names: [String]) throws(LoadError) -> [BenchCase] {
-    let known = Set(groups.map(\.name) + groups.flatMap { $0.cases.map(\.name) })
+    let cases = groups.flatMap(\.cases)
+    let known = Set(groups.map(\.name) + cases.map(\.name) + cases.compactMap(\.family))
     for name in names where !known.contains(name) {
       throw LoadError("no case \(name); see ri-bench --list")
     }
     return groups.flatMap { group in
-      group.cases.filter {
-        names.isEmpty && group.name != "link" || names.contains(group.name)
-          || names.contains($0.name)
+      group.cases.filter { item in
+        guard !names.isEmpty else { return !Self.groupsOnRequest.contains(group.name) }
+        return [group.name, item.name, item.family].contains { $0.map(names.contains) ?? false }
       }
     }
   }

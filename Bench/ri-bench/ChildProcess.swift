@@ -24,24 +24,31 @@ final class ChildProcess {
     return child
   }
 
-  /// Starts a program that is not ours and ends it with this process, however that ends.
-  static func program(_ path: String, _ arguments: [String]) throws -> ChildProcess {
+  /// Starts a program that is not ours and ends it with this process, however that ends. What it
+  /// complains about goes to the file.
+  static func program(
+    _ path: String, _ arguments: [String], errorsTo file: String
+  ) throws -> ChildProcess {
     let binary = realPath("/proc/self/exe") ?? "/proc/self/exe"
-    return try ChildProcess(binary, ["ri-bench", "program", "--", path] + arguments)
+    return try ChildProcess(
+      binary, ["ri-bench", "program", "--", path] + arguments, errorsTo: file)
   }
 
-  /// What a program prints, when it ends with 0 within 5 s.
-  static func output(of program: String, _ arguments: [String]) -> String? {
-    guard let child = try? ChildProcess(program, [program] + arguments, hidesErrors: true) else {
+  /// What a program prints, when it ends with 0 and is silent for no longer than `seconds`.
+  static func output(
+    of program: String, _ arguments: [String], within seconds: Double = 5
+  ) -> String? {
+    guard let child = try? ChildProcess(program, [program] + arguments, errorsTo: "/dev/null")
+    else {
       return nil
     }
     var lines: [String] = []
-    while let line = child.readLine(within: 5) { lines.append(line) }
+    while let line = child.readLine(within: seconds) { lines.append(line) }
     return child.waitForEnd() == 0 ? lines.joined(separator: "\n") : nil
   }
 
   private init(
-    _ program: String, _ arguments: [String], counters: Int32? = nil, hidesErrors: Bool = false
+    _ program: String, _ arguments: [String], counters: Int32? = nil, errorsTo errors: String? = nil
   ) throws {
     var toChild: [Int32] = [-1, -1]
     var fromChild: [Int32] = [-1, -1]
@@ -53,7 +60,9 @@ final class ChildProcess {
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_adddup2(&actions, toChild[0], 0)
     posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
-    if hidesErrors { posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) }
+    if let errors {
+      posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    }
     if let counters {
       posix_spawn_file_actions_adddup2(&actions, counters, countersDescriptor)
     }

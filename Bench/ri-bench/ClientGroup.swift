@@ -35,10 +35,11 @@ struct ClientGroup {
     self.parts = parts
     start = clockNanoseconds() + UInt64(Self.startSeconds * 1e9)
     for (place, part) in parts.enumerated().reversed() {
-      let watched = running.measured + [running.target] + clients
+      let watched =
+        running.measured.flatMap(\.self) + [running.target.identifier] + clients.map(\.identifier)
       let order = LoadOrder(
         workload: part.workload, port: running.entryPort, warmUpSeconds: part.warmUpSeconds,
-        seconds: part.seconds, watched: place == 0 ? watched.map(\.identifier) : [],
+        seconds: part.seconds, watched: place == 0 ? watched : [],
         congestion: congestion, startAt: time(part.startSeconds), asks: true)
       let client = try ChildProcess.role(["client"], order: order, counters: running.counters)
       clients.insert(client, at: 0)

@@ -6,8 +6,6 @@ import Glibc
 import LoadKit
 
 struct DatagramCase {
-  static let systems: [System] = [.direct, .oursUring, .oursEpoll]
-
   var workload: DatagramWorkload
   var name: String { workload.name }
 
@@ -60,24 +58,12 @@ struct DatagramFigures: Codable {
 
 /// Runs a case. Failures are part of the result, and end the rounds of their system.
 func measure(_ item: DatagramCase, _ plan: RoundPlan) -> [DatagramFigures] {
-  let systems = plan.systems?.filter(DatagramCase.systems.contains) ?? DatagramCase.systems
-  var figures = systems.map { DatagramFigures(name: item.name, system: $0) }
-  for round in 0..<plan.rounds {
-    for turn in figures.indices {
-      let place = (turn + round) % figures.count
-      guard figures[place].failure == nil else { continue }
-      let title = "\(item.name) \(figures[place].system.rawValue) \(round + 1)/\(plan.rounds)"
-      do {
-        let run = try measureUndisturbed(item.workload, figures[place].system, plan)
-        figures[place].runs.append(run)
-        writeText("\(title): \(run.summary)\n", to: 2)
-      } catch {
-        figures[place].failure = "\(error)"
-        writeText("\(title): \(error)\n", to: 2)
-      }
-    }
+  interleave(
+    item.name, plan.systems(for: item), rounds: plan.rounds, plan.progress,
+    measure: { try measureUndisturbed(item.workload, $0, plan) }, summary: \.summary
+  ).map {
+    DatagramFigures(name: item.name, system: $0.system, runs: $0.runs, failure: $0.failure)
   }
-  return figures
 }
 
 /// The first run that nobody disturbed, or the least disturbed of all repeats.

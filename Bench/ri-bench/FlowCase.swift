@@ -18,6 +18,8 @@ struct FlowCase {
     case short
     /// Clients that never read; what they cost, and what they do to a paced one.
     case stalled
+    /// Connections that rest; what they cost.
+    case idle
   }
 
   /// Fewer short downloads in a window say nothing about their percentiles.
@@ -42,6 +44,8 @@ struct FlowCase {
     switch (workload.kind, beside) {
     case (.bulkDown, nil) where workload.appetites != nil: shape = .shares
     case (.stalled, .some(let other)) where other.kind == .paced: shape = .stalled
+    case (.slow, .some(let other)) where other.kind == .paced: shape = .stalled
+    case (.idle, nil): shape = .idle
     case (.requests, .some(let other)) where other.kind.isBulk && workload.alone == .beside:
       shape = .mixed
     case (.requests, .some) where workload.alone == .main: shape = .beside
@@ -52,17 +56,24 @@ struct FlowCase {
     }
     self.workload = workload
     self.beside = beside
-    systemsAllowed = [.direct, .roofline, .oursUring, .oursEpoll, .oursUringPlain, .haproxy]
+    systemsAllowed =
+      [.direct, .roofline, .oursUring, .oursEpoll, .oursUringPlain] + System.peers
     systems =
-      shape == .stalled
-      ? [.oursUring, .oursEpoll, .oursUringPlain] : [.roofline, .oursUring, .oursEpoll, .haproxy]
+      switch shape {
+      case .stalled: [.oursUring, .oursEpoll, .oursUringPlain]
+      case .idle: [.roofline, .oursUring, .oursEpoll]
+      case .mixed, .shares, .beside, .short: [.roofline, .oursUring, .oursEpoll, .haproxy]
+      }
   }
 }
 
 extension Workload {
   /// Whether it is a case by itself, in the group `tunnel`.
   var isPlain: Bool {
-    [.bulkDown, .bulkUp, .requests, .connects].contains(kind) && beside == nil && appetites == nil
+    let isEven =
+      [.bulkDown, .bulkUp, .requests, .connects].contains(kind)
+      || kind == .paced && messagesPerSecond != nil
+    return isEven && beside == nil && appetites == nil
   }
 }
 
@@ -87,6 +98,8 @@ struct FlowRun: Codable {
 struct FlowFigures: Codable {
   var name: String
   var shape: FlowCase.Shape
+  /// Of the case itself, without what runs beside it; absent in older results.
+  var connections: Int?
   var system: System
   var runs: [FlowRun] = []
   /// Why there are no more runs.

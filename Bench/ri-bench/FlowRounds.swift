@@ -6,30 +6,16 @@ import LoadKit
 
 /// Runs a case. Failures are part of the result, and end the rounds of their system.
 func measure(_ flow: FlowCase, _ plan: RoundPlan) -> [FlowFigures] {
-  let systems = plan.systems?.filter(flow.systemsAllowed.contains) ?? flow.systems
-  var figures = systems.map {
+  interleave(
+    flow.name, plan.systems(for: flow), rounds: plan.rounds, plan.progress,
+    skipped: { $0.missing(in: plan.network, for: flow.workload) },
+    measure: { try measureUndisturbed(flow, $0, plan) },
+    summary: { FlowTable.summary($0, flow.shape) }
+  ).map {
     FlowFigures(
-      name: flow.name, shape: flow.shape, system: $0, skipped: $0.missing(in: plan.network))
+      name: flow.name, shape: flow.shape, connections: flow.workload.connections,
+      system: $0.system, runs: $0.runs, failure: $0.failure, skipped: $0.skipped)
   }
-  for case (let system, let why?) in figures.map({ ($0.system, $0.skipped) }) {
-    writeText("\(flow.name) \(system.rawValue): skipped: \(why)\n", to: 2)
-  }
-  for round in 0..<plan.rounds {
-    for turn in figures.indices {
-      let place = (turn + round) % figures.count
-      guard figures[place].failure == nil, figures[place].skipped == nil else { continue }
-      let title = "\(flow.name) \(figures[place].system.rawValue) \(round + 1)/\(plan.rounds)"
-      do {
-        let run = try measureUndisturbed(flow, figures[place].system, plan)
-        figures[place].runs.append(run)
-        writeText("\(title): \(FlowTable.summary(run, flow.shape))\n", to: 2)
-      } catch {
-        figures[place].failure = "\(error)"
-        writeText("\(title): \(error)\n", to: 2)
-      }
-    }
-  }
-  return figures
 }
 
 /// The first run that nobody disturbed, or the least disturbed of all repeats. Long runs are not
@@ -38,7 +24,7 @@ private func measureUndisturbed(
   _ flow: FlowCase, _ system: System, _ plan: RoundPlan
 ) throws -> FlowRun {
   var best = try measureOnce(flow, system, plan)
-  let isLong = flow.shape == .stalled || plan.seconds(of: flow.workload) >= 10
+  let isLong = [.stalled, .idle].contains(flow.shape) || plan.seconds(of: flow.workload) >= 10
   for _ in 0..<(isLong ? 0 : RoundPlan.repeatsMax) where best.isDisturbed {
     let run = try measureOnce(flow, system, plan)
     if run.disturbance < best.disturbance { best = run }
@@ -50,7 +36,11 @@ private func measureOnce(
   _ flow: FlowCase, _ system: System, _ plan: RoundPlan
 ) throws -> FlowRun {
   try plan.network.withMTU(flow.workload.loopbackMTU) {
-    if flow.shape == .stalled { return try measureStall(flow, system, plan) }
+    switch flow.shape {
+    case .stalled: return try measureStall(flow, system, plan)
+    case .idle: return try measureIdle(flow, system, plan)
+    case .mixed, .shares, .beside, .short: break
+    }
     let lead = flow.workload.besideLeadSeconds ?? 0
     let warmUp = plan.warmUpSeconds(of: flow.workload)
     let seconds = plan.seconds(of: flow.workload)
@@ -64,9 +54,10 @@ private func measureOnce(
     if var part = flow.workload.alone == .main ? main : beside, flow.workload.alone != nil {
       part.startSeconds = 0
       part.warmUpSeconds = warmUp
-      alone = try runTogether([part], system, plan)[0]
+      alone = try runTogether([part], flow.workload, system, plan)[0]
     }
-    let results = try runTogether([main] + (beside.map { [$0] } ?? []), system, plan)
+    let parts = [main] + (beside.map { [$0] } ?? [])
+    let results = try runTogether(parts, flow.workload, system, plan)
     if flow.shape == .short, results[0].units < FlowCase.shortDownloadsMin {
       throw LoadError("only \(results[0].units) short downloads in the window")
     }
@@ -77,9 +68,10 @@ private func measureOnce(
 
 /// Starts a system, runs the parts in it together, and returns their results in the same order.
 private func runTogether(
-  _ parts: [ClientPart], _ system: System, _ plan: RoundPlan
+  _ parts: [ClientPart], _ workload: Workload, _ system: System, _ plan: RoundPlan
 ) throws -> [LoadResult] {
-  let running = try RunningSystem.start(system, mode: .asked, congestion: plan.congestion)
+  let running = try RunningSystem.start(
+    system, for: workload, mode: .asked, congestion: plan.congestion)
   defer { running.stop() }
   let group = try ClientGroup(parts, on: running, congestion: plan.congestion)
   defer { group.stop() }

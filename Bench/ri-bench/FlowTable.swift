@@ -89,9 +89,14 @@ enum FlowTable {
     case .short: "short downloads alone and beside one that goes on and on, in the same tunnel"
     case .stalled:
       """
-      clients that never read: MiB of edge and hub (growth since before them) and of the kernel's \
-      sockets;
+      clients that never read, or slowly: MiB of edge and hub (growth since before them) and of \
+      the kernel's sockets;
       a paced echo while they stall and while they leave; late = the echo's own client
+      """
+    case .idle:
+      """
+      connections that rest, after one echo each: MiB of edge and hub (VmRSS) that they add, and \
+      of the kernel's sockets
       """
     }
   }
@@ -104,6 +109,7 @@ enum FlowTable {
     case .beside: [beside]
     case .short: [short]
     case .stalled: [memory, healthy]
+    case .idle: [idle]
     }
   }
 
@@ -171,12 +177,34 @@ enum FlowTable {
     ]
   }
 
+  private static var idle: [FlowColumn] {
+    [
+      FlowColumn("connections", brief: "connections", as: whole) {
+        $0.main.idle.map { Double($0.answered) }
+      },
+      FlowColumn("RSS before", as: tenths) { total($0.memory?.before) },
+      FlowColumn("edge", as: tenths) { growth($0.memory?.end, $0.memory?.before, of: 0) },
+      FlowColumn("hub", as: tenths) { growth($0.memory?.end, $0.memory?.before, of: 1) },
+      FlowColumn("both", brief: "grown by MiB", spread: true, as: tenths) {
+        growth($0.memory?.end, $0.memory?.before)
+      },
+      FlowColumn("per 1,000", brief: "per 1,000") { $0.mebibytesPerThousand },
+      FlowColumn("after", as: tenths) { growth($0.memory?.after, $0.memory?.before) },
+      FlowColumn("sockets", as: tenths) {
+        $0.memory.map { mebibytes($0.socketsPeak - $0.socketsBefore) }
+      },
+    ]
+  }
+
   private static var healthy: [FlowColumn] {
     [
       FlowColumn("stalled", as: whole) { $0.beside?.stalled.map { Double($0.requested) } },
       FlowColumn("with data", as: whole) { $0.beside?.stalled.map { Double($0.served) } },
       FlowColumn("ended", brief: "ended", as: whole) {
         $0.beside?.stalled.map { Double($0.ended) }
+      },
+      FlowColumn("read MB", as: tenths) {
+        $0.beside?.stalled?.readBytes.map { Double($0) / 1e6 }
       },
       FlowColumn("echoes", as: whole) { sum($0.main.paced?.sent, $0.leaving?.paced?.sent) },
       FlowColumn("lost", brief: "lost", as: whole) {
@@ -211,6 +239,15 @@ enum FlowTable {
 extension FlowRun {
   /// Megabytes (10^6) of each download.
   fileprivate var streams: [Double] { (main.streamUnits ?? []).map { Double($0) / 1e6 } }
+
+  /// MiB of both ends for 1,000 connections that rest.
+  var mebibytesPerThousand: Double? {
+    guard let idle = main.idle, let grown = growth(memory?.end, memory?.before) else { return nil }
+    return divide(grown * 1_000, Double(idle.answered))
+  }
+
+  /// MiB that both ends have grown by.
+  var grownMebibytes: Double? { growth(memory?.peak, memory?.before) }
 
   fileprivate var meanStream: Double? {
     streams.isEmpty ? nil : streams.reduce(0, +) / Double(streams.count)

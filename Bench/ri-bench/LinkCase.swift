@@ -15,8 +15,6 @@ struct LinkCase {
     var link: LinkSetup
   }
 
-  static let systems: [System] = [.direct, .roofline, .oursUring, .oursEpoll]
-
   var workload: Workload
   var setup: LinkSetup
 

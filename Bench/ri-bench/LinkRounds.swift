@@ -13,6 +13,11 @@ struct LinkPlan {
   var seconds: Double
   /// Asked for by name; nil: all that a link knows.
   var systems: [System]?
+  var progress: Progress
+
+  var systemsTakingPart: [System] {
+    systems.map { $0.filter(System.links.contains) } ?? System.links
+  }
 }
 
 /// One run of one system.
@@ -37,24 +42,10 @@ struct LinkFigures: Codable {
 
 /// Runs a case. Failures are part of the result, and end the rounds of their system.
 func measure(_ load: LinkCase, _ plan: LinkPlan) -> [LinkFigures] {
-  let systems = plan.systems.map { $0.filter(LinkCase.systems.contains) } ?? LinkCase.systems
-  var figures = systems.map { LinkFigures(name: load.name, system: $0) }
-  for round in 0..<plan.rounds {
-    for turn in figures.indices {
-      let place = (turn + round) % figures.count
-      guard figures[place].failure == nil else { continue }
-      let title = "\(load.name) \(figures[place].system.rawValue) \(round + 1)/\(plan.rounds)"
-      do {
-        let run = try measureOnce(load, figures[place].system, plan)
-        figures[place].runs.append(run)
-        writeText("\(title): \(run.summary)\n", to: 2)
-      } catch {
-        figures[place].failure = "\(error)"
-        writeText("\(title): \(error)\n", to: 2)
-      }
-    }
-  }
-  return figures
+  interleave(
+    load.name, plan.systemsTakingPart, rounds: plan.rounds, plan.progress,
+    measure: { try measureOnce(load, $0, plan) }, summary: \.summary
+  ).map { LinkFigures(name: load.name, system: $0.system, runs: $0.runs, failure: $0.failure) }
 }
 
 private func measureOnce(

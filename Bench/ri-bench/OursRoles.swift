@@ -9,7 +9,7 @@ import RIWire
 import Synchronization
 
 /// Runs an edge or a hub until the process is killed; says `ready` when clients (at the edge) or
-/// edges (at the hub) are accepted. One shard each: what a core gives is what is measured.
+/// edges (at the hub) are accepted. Mostly one shard each: what a core gives is what is measured.
 func runOurs(_ end: TunnelEnd, _ order: EndOrder) -> Never {
   do {
     if let ring = order.ring { setenv("REMOTEINGRESS_RING", ring, 1) }
@@ -32,7 +32,7 @@ private func hubSettings(_ order: EndOrder, _ secret: Secret) -> HubSettings {
   var settings = HubSettings()
   settings.tunnelPort = order.listenPort
   settings.bindAddress = IPAddress(parsing: order.listenHost)
-  settings.shards = 1
+  settings.shards = order.shards
   settings.targetHost = order.connectHost
   let ports = [order.clientPort]
   settings.allowedEdges = [
@@ -53,7 +53,7 @@ private func edgeSettings(_ order: EndOrder, _ secret: Secret) -> EdgeSettings {
   settings.hubPort = order.connectPort
   settings.bindAddress = IPAddress(parsing: order.listenHost)
   settings.trust = .insecure
-  settings.shards = 1
+  settings.shards = order.shards
   return settings
 }
 

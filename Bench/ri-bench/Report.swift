@@ -5,6 +5,8 @@ import LoadKit
 
 struct Report: Codable {
   var machine: Machine
+  /// What was run, in words for a shell; absent in older results.
+  var command: String?
   var rounds: Int
   var seconds: Double
   var loads: [LoadFigures] = []
@@ -17,6 +19,15 @@ struct Report: Codable {
     self.machine = machine
     self.rounds = rounds
     self.seconds = seconds
+  }
+
+  /// Reads what `write` wrote.
+  init(readingFrom path: String) throws {
+    do {
+      self = try JSONDecoder().decode(Report.self, from: Data(contentsOf: URL(filePath: path)))
+    } catch {
+      throw LoadError("\(path): no figures of ri-bench: \(error)")
+    }
   }
 
   var hasFailures: Bool {
@@ -61,7 +72,9 @@ struct Report: Codable {
     let start = [figures.name, figures.system.rawValue]
     guard let rate = Repeats(figures.runs.map(\.rate)), figures.failure == nil else {
       let blanks = [String](repeating: "", count: table.headings.count - 3)
-      return start + blanks + ["failed: \(figures.failure ?? "no runs")"]
+      let note =
+        figures.skipped.map { "skipped: \($0)" } ?? "failed: \(figures.failure ?? "no runs")"
+      return start + blanks + [note]
     }
     let cpu = Repeats(figures.runs.map(\.cpuPerUnit))
     let base = base(for: figures)

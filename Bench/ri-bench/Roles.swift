@@ -30,6 +30,8 @@ struct EndOrder: Codable {
   var congestion: CongestionControl?
   /// Whether the client port is one of UDP.
   var carriesDatagrams = false
+  /// Of ours.
+  var shards = 1
 }
 
 /// What a relay without a tunnel is told.

@@ -1,5 +1,4 @@
-// Interleaved rounds: in each, every system runs once, in turn, so that what the machine does
-// meanwhile falls on all of them. A disturbed run is repeated.
+// The rounds of the cases with one workload. A disturbed run is repeated.
 
 import Glibc
 import LoadKit
@@ -10,7 +9,10 @@ struct RoundPlan {
   var seconds: Double
   /// Asked for by name; nil leaves the choice to the case.
   var systems: [System]?
+  /// Whether the pairs of other software take part.
+  var peers: Bool
   var network: LoopbackNetwork
+  var progress: Progress
 
   var congestion: CongestionControl? { network.congestion }
 
@@ -26,9 +28,23 @@ struct RoundPlan {
     max(warmUpSeconds, workload.warmUpSecondsMin ?? 0)
   }
 
+  /// What takes part of those that may: the named ones, or the usual ones and peers.
+  func systems(usual: [System], allowed: [System]) -> [System] {
+    if let systems { return systems.filter(allowed.contains) }
+    return usual
+      + (peers ? System.peers.filter { allowed.contains($0) && !usual.contains($0) } : [])
+  }
+
   func systems(for load: LoadCase) -> [System] {
-    guard let systems else { return load.systems }
-    return systems.filter { load.systems.contains($0) || $0 == .direct }
+    systems(usual: load.systems, allowed: load.systemsAllowed)
+  }
+
+  func systems(for flow: FlowCase) -> [System] {
+    systems(usual: flow.systems, allowed: flow.systemsAllowed)
+  }
+
+  func systems(for item: DatagramCase) -> [System] {
+    systems(usual: System.datagrams, allowed: System.datagrams)
   }
 }
 
@@ -53,32 +69,31 @@ struct LoadFigures: Codable {
   var name: String
   var system: System
   var isBulk: Bool
+  /// What the case sweeps over; absent in older results.
+  var family: String?
+  var connections: Int?
+  var shards: Int?
   var runs: [RunFigures] = []
   /// Why there are no more runs.
   var failure: String?
+  /// Why it was not run at all, which is no failure.
+  var skipped: String?
 }
 
 /// Runs a case. Failures are part of the result, and end the rounds of their system.
 func measure(_ load: LoadCase, _ plan: RoundPlan) -> [LoadFigures] {
-  var figures = plan.systems(for: load).map {
-    LoadFigures(name: load.name, system: $0, isBulk: load.workload.kind.isBulk)
+  let isBulk = load.workload.kind.isBulk
+  return interleave(
+    load.name, plan.systems(for: load), rounds: plan.rounds, plan.progress,
+    skipped: { $0.missing(in: plan.network, for: load.workload) },
+    measure: { try measureUndisturbed(load.workload, $0, plan) },
+    summary: { $0.summary(isBulk: isBulk) }
+  ).map {
+    LoadFigures(
+      name: load.name, system: $0.system, isBulk: isBulk, family: load.workload.family,
+      connections: load.workload.connections, shards: load.workload.shards, runs: $0.runs,
+      failure: $0.failure, skipped: $0.skipped)
   }
-  for round in 0..<plan.rounds {
-    for turn in figures.indices {
-      let place = (turn + round) % figures.count
-      guard figures[place].failure == nil else { continue }
-      let title = "\(load.name) \(figures[place].system.rawValue) \(round + 1)/\(plan.rounds)"
-      do {
-        let run = try measureUndisturbed(load.workload, figures[place].system, plan)
-        figures[place].runs.append(run)
-        writeText("\(title): \(run.summary(isBulk: figures[place].isBulk))\n", to: 2)
-      } catch {
-        figures[place].failure = "\(error)"
-        writeText("\(title): \(error)\n", to: 2)
-      }
-    }
-  }
-  return figures
 }
 
 /// The first run that nobody disturbed, or the least disturbed of all repeats.
@@ -97,13 +112,13 @@ private func measureOnce(
   _ workload: Workload, _ system: System, _ plan: RoundPlan
 ) throws -> RunFigures {
   let running = try RunningSystem.start(
-    system, for: workload.kind, congestion: plan.congestion)
+    system, for: workload, congestion: plan.congestion)
   defer { running.stop() }
-  let watched = running.measured + [running.target]
+  let watched = running.measured.flatMap(\.self) + [running.target.identifier]
   let order = LoadOrder(
     workload: workload, port: running.entryPort,
     warmUpSeconds: plan.warmUpSeconds(of: workload), seconds: plan.seconds(of: workload),
-    watched: watched.map(\.identifier), congestion: plan.congestion)
+    watched: watched, congestion: plan.congestion)
   let client = try ChildProcess.role(["client"], order: order, counters: running.counters)
   defer { client.stop() }
   guard let line = client.readLine(within: order.warmUpSeconds + order.seconds + 15) else {
@@ -112,7 +127,7 @@ private func measureOnce(
   let result = try LoadResult(json: Array(line.utf8))
   return RunFigures(
     result, isBulk: workload.kind.isBulk,
-    residentBytes: running.measured.map { residentBytes($0.identifier) ?? 0 })
+    residentBytes: running.residentByEnd)
 }
 
 extension LoadResult {

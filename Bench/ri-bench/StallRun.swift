@@ -1,5 +1,5 @@
-// A run with clients that never read: memory of edge and hub, and of the kernel's sockets, before,
-// during and after; and a paced client that must not notice.
+// A run with clients that never read or read slowly: memory of edge and hub, and of the kernel's
+// sockets, before, during and after; and a paced client that must not notice.
 //
 //   0 s      1 s           1 s + ramp            end     end + 3 s             end + 15 s at most
 //   paced ──────────────────────────────────────────
@@ -41,8 +41,8 @@ private enum Phase {
 
 func measureStall(_ flow: FlowCase, _ system: System, _ plan: RoundPlan) throws -> FlowRun {
   guard let healthy = flow.beside else { throw LoadError("nothing beside \(flow.name)") }
-  try checkDescriptors(for: flow.workload, system)
-  let running = try RunningSystem.start(system, mode: .asked, congestion: plan.congestion)
+  let running = try RunningSystem.start(
+    system, for: flow.workload, mode: .asked, congestion: plan.congestion)
   defer { running.stop() }
   let ramp =
     Double(flow.workload.connections) / Double(flow.workload.connectsPerSecond ?? 1)
@@ -76,34 +76,56 @@ func measureStall(_ flow: FlowCase, _ system: System, _ plan: RoundPlan) throws 
       socketsPeak: peak.sockets, socketsAfter: after.sockets))
 }
 
-/// A client, the target, and each process in between has a descriptor for each connection; a relay
-/// has two.
-private func checkDescriptors(for workload: Workload, _ system: System) throws {
-  var limit = rlimit()
-  getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-  let needed = workload.connections * (system.isOurs || system == .direct ? 1 : 2) + 64
-  guard limit.rlim_cur >= needed else {
-    throw LoadError("a process needs \(needed) descriptors, the limit is \(limit.rlim_cur)")
+/// A run with connections that rest: memory before they come, while all of them are there, and
+/// after they have left.
+func measureIdle(_ flow: FlowCase, _ system: System, _ plan: RoundPlan) throws -> FlowRun {
+  let running = try RunningSystem.start(
+    system, for: flow.workload, mode: .asked, congestion: plan.congestion)
+  defer { running.stop() }
+  var memory = MemoryWatch(running)
+  memory.watch(until: clockNanoseconds() + 300_000_000)
+  let before = memory.now
+  let ramp = Double(flow.workload.connections) / Double(flow.workload.connectsPerSecond ?? 1)
+  let part = ClientPart(
+    workload: flow.workload, warmUpSeconds: ramp + Phase.calmSeconds,
+    seconds: plan.seconds(of: flow.workload))
+  let group = try ClientGroup([part], on: running, congestion: plan.congestion)
+  defer { group.stop() }
+  let leave = group.time(part.endSeconds)
+  memory.watch(until: leave - 100_000_000)
+  let (peak, end) = (memory.peak, memory.now)
+  let main = try group.result(of: 0)
+  let answered = main.idle?.answered ?? 0
+  guard answered == flow.workload.connections else {
+    throw LoadError("only \(answered) of \(flow.workload.connections) connections were answered")
   }
+  guard main.idle?.ended == 0 else { throw LoadError("connections that rested were ended") }
+  memory.watchUntilRest(deadline: leave + UInt64(Phase.leavingSeconds * 1e9))
+  let after = memory.now
+  return FlowRun(
+    main: main,
+    memory: StallMemory(
+      before: before.resident, peak: peak.resident, end: end.resident, after: after.resident,
+      afterSeconds: Double(clockNanoseconds() - leave) / 1e9, socketsBefore: before.sockets,
+      socketsPeak: peak.sockets, socketsAfter: after.sockets))
 }
 
 /// Samples of the memory of a running system.
 private struct MemoryWatch {
   struct Sample {
-    /// By process.
+    /// By end.
     var resident: [Int]
     var sockets: Int
   }
 
-  private let processes: [pid_t]
+  private let running: RunningSystem
   private(set) var now: Sample
   /// The highest of each since the watch began.
   private(set) var peak: Sample
 
   init(_ running: RunningSystem) {
-    processes = running.measured.map(\.identifier)
-    now = Sample(
-      resident: processes.map { residentBytes($0) ?? 0 }, sockets: socketMemoryBytes() ?? 0)
+    self.running = running
+    now = Sample(resident: running.residentByEnd, sockets: socketMemoryBytes() ?? 0)
     peak = now
   }
 
@@ -126,8 +148,7 @@ private struct MemoryWatch {
   }
 
   private mutating func sample() {
-    now = Sample(
-      resident: processes.map { residentBytes($0) ?? 0 }, sockets: socketMemoryBytes() ?? 0)
+    now = Sample(resident: running.residentByEnd, sockets: socketMemoryBytes() ?? 0)
     peak.resident = zip(peak.resident, now.resident).map(max)
     peak.sockets = max(peak.sockets, now.sockets)
   }

@@ -1,6 +1,7 @@
 // The certificate of fuzzed hubs, and TLS contexts that are made once.
 
 import RICrypto
+import RIQUIC
 import RITLS
 
 enum FuzzTLS {
@@ -26,6 +27,20 @@ enum FuzzTLS {
       return try TLSServerContext(
         identity: TLSIdentity.load(certificatePEM: identityPEM, keyPEM: identityPEM))
     } catch { fatalError("fuzz: no server context: \(error)") }
+  }()
+
+  static let quicServer: QUICServerContext = {
+    do {
+      return try QUICServerContext(
+        identity: TLSIdentity.load(certificatePEM: identityPEM, keyPEM: identityPEM),
+        secret: [UInt8](repeating: 1, count: 32))
+    } catch { fatalError("fuzz: no QUIC server context: \(error)") }
+  }()
+
+  static let quicClient: QUICClientContext = {
+    do { return try QUICClientContext(trust: .insecure) } catch {
+      fatalError("fuzz: no QUIC client context: \(error)")
+    }
   }()
 
   static let client: TLSClientContext = {

@@ -30,6 +30,7 @@ public struct FuzzTarget: Sendable {
       FuzzTarget("firewall", fuzzFirewall),
       FuzzTarget("rules", fuzzRules),
       FuzzTarget("records", fuzzRecords),
+      FuzzTarget("quic", fuzzQUIC),
     ] + wholeSystems
 
   public static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }

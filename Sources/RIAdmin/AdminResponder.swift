@@ -52,10 +52,7 @@ struct AdminResponder: Sendable {
     _ route: AdminRoute, _ request: Request, _ channel: any Channel
   ) async -> Response {
     switch route {
-    case .page: return AdminAnswer.bytes(PackageResources.page_html, "text/html; charset=utf-8")
-    case .style: return AdminAnswer.bytes(PackageResources.page_css, "text/css; charset=utf-8")
-    case .script:
-      return AdminAnswer.bytes(PackageResources.page_js, "text/javascript; charset=utf-8")
+    case .file(let file): return AdminAnswer.bytes(file.bytes, file.type)
     case .health: return AdminAnswer.text("ok\n")
     case .readiness:
       return await cache.snapshot().isReady
@@ -120,28 +117,36 @@ struct AdminResponder: Sendable {
 }
 
 /// What there is.
-enum AdminRoute: String, CaseIterable {
-  case page = "/"
-  case style = "/page.css"
-  case script = "/page.js"
-  case health = "/healthz"
-  case readiness = "/readyz"
-  case status = "/status"
-  case metrics = "/metrics"
-  case events = "/events"
-  case edges = "/edges"
+enum AdminRoute {
+  /// A file of the page.
+  case file(PageFile)
+  case health, readiness, status, metrics, events, edges
 
-  init?(path: String) { self.init(rawValue: path) }
+  init?(path: String) {
+    switch path {
+    case "/healthz": self = .health
+    case "/readyz": self = .readiness
+    case "/status": self = .status
+    case "/metrics": self = .metrics
+    case "/events": self = .events
+    case "/edges": self = .edges
+    default:
+      guard let file = PageFile.all[path] else { return nil }
+      self = .file(file)
+    }
+  }
 
   var resource: AdminResource {
     switch self {
-    case .page, .style, .script, .health, .readiness: .open
+    case .file, .health, .readiness: .open
     case .status, .metrics, .events: .reading
     case .edges: .changing
     }
   }
 
-  var method: HTTPRequest.Method { self == .edges ? .put : .get }
+  var method: HTTPRequest.Method {
+    if case .edges = self { .put } else { .get }
+  }
 }
 
 extension AllowedEdgesError {

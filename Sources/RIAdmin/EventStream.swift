@@ -50,17 +50,16 @@ struct EventStream: Sendable {
       heart.cancel()
     }
     try await writer.write(ByteBuffer(string: "retry: 2000\n: events from here on\n\n"))
-    var told = 0
+    var (lost, told) = (0, 0)
     for await item in items {
-      var text = ""
-      switch item {
-      case .heartbeat: text = ": alive\n\n"
-      case .event(let event):
-        let lost = event.lost + dropped.count.load(ordering: .relaxed)
-        if lost > told { text += Self.message("eventsLost", #"{"count":\#(lost - told)}"#) }
-        told = max(told, lost)
-        text += Self.message(event.name, event.data)
+      var text = ": alive\n\n"
+      if case .event(let event) = item {
+        lost = event.lost
+        text = Self.message(event.name, event.data)
       }
+      let gone = lost + dropped.count.load(ordering: .relaxed)
+      if gone > told { text = Self.message("eventsLost", #"{"count":\#(gone - told)}"#) + text }
+      told = max(told, gone)
       try await writer.write(ByteBuffer(string: text))
     }
     try await writer.finish(nil)

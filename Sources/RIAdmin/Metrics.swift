@@ -328,7 +328,7 @@ extension LinkEndCause {
   /// Ends that only a tunnel that is up can have.
   fileprivate var isOfTunnels: Bool {
     switch self {
-    case .silent, .replaced, .revoked, .stopping, .drained: true
+    case .silent, .replaced, .revoked, .stopping, .drained, .forgotten: true
     default: false
     }
   }

@@ -2,7 +2,8 @@
 
 import RemoteIngress
 
-/// Keeps the last snapshot for a moment: however many ask, the engine is asked a few times a second.
+/// Keeps the last snapshot for a moment: however many ask, the engine is asked a few times a
+/// second.
 actor StatusCache {
   private let source: any AdminSource
   private let maxAge: Duration

@@ -21,6 +21,12 @@ public struct BufferHandle: Hashable, Sendable {
     rawValue = UInt64(generation) << 32 | UInt64(pool.rawValue) << 24 | UInt64(index)
   }
 
+  /// Names no buffer: no loan has the generation and the index of this one.
+  @inlinable
+  public static var nothing: BufferHandle {
+    BufferHandle(pool: PoolID(.max), index: 0xFF_FFFF, generation: .max)
+  }
+
   @inlinable
   public var pool: PoolID { PoolID(UInt8(truncatingIfNeeded: rawValue >> 24)) }
   @inlinable
@@ -125,6 +131,12 @@ public final class BufferPool {
   public func retain(_ handle: BufferHandle) {
     check(handle)
     references[handle.index] += 1
+  }
+
+  /// Whether the caller's reference is the only one.
+  public func isUnique(_ handle: BufferHandle) -> Bool {
+    check(handle)
+    return references[handle.index] == 1
   }
 
   /// Drops a reference; with the last one the buffer is free again.

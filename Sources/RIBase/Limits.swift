@@ -42,6 +42,75 @@ public enum Limits {
   /// Records sealed under one key; AES-GCM bears 2^24.5 (5.5).
   public static let tlsRecordsPerKeyMax: UInt64 = 1 << 24
 
+  // MARK: QUIC (RFC 9000)
+
+  /// Bidirectional streams of one link: each costs ngtcp2's object and ours, about 1 KiB.
+  public static let quicStreamsMax = 1 << 16
+  /// Edge: how long a link is silent at most. A hub that was started anew tells within this time,
+  /// and a round trip, that it has forgotten the link.
+  public static let quicKeepAliveInterval = Interval.milliseconds(1_500)
+  /// What path MTU discovery tries at most: Ethernet, less IPv6's and UDP's headers.
+  public static let quicUDPPayloadBytesMax = 1_452
+  /// With a fallback: how long QUIC has to bring a tunnel up, and how often it is tried again
+  /// beside a tunnel on TLS.
+  public static let quicPatience = Interval.seconds(5)
+  public static let quicRetryInterval = Interval.seconds(300)
+  /// Send and receive buffer of a tunnel's UDP socket: some milliseconds at 10 Gbit/s.
+  public static let packetSocketBufferBytes = 4 * mib
+  /// Batches of packets, 64 KiB each, that a socket may be sending at once, where its send buffer
+  /// is as large as it should be: less than that, so that none has to wait and is overtaken.
+  public static let packetBatchesPendingMax = 32
+  /// The same of a shard, in packets: where the kernel does not cut batches, each packet is a send
+  /// of its own.
+  public static let packetSendsMax = 16_384
+  /// How long an edge that has gone over to another transport may go on opening streams by its
+  /// old tunnel: what was under way.
+  public static let supersededGrace = Interval.seconds(5)
+  /// How long an edge that is refused has to take the hub's line before its link is closed.
+  public static let refusalTime = Interval.milliseconds(250)
+  /// Rounds of sending and of telling what that has changed, before a tick goes on to the rest.
+  public static let packetRoundsPerTick = 8
+  /// How long a changed address or route waits for those that change with it.
+  public static let addressSettleTime = Interval.milliseconds(50)
+  /// The hub's host has said so often in a row that nobody listens: then it is believed.
+  public static let refusalsBelieved = 3
+  /// Handshakes under way from which on clients have to show that they are where they say.
+  public static let quicRetryThreshold = 64
+  /// ClientHellos of 0-RTT that are remembered for the ten seconds in which one could be replayed.
+  public static let quicReplaysMax = 65_536
+  /// What may be on its way or wait for missing bytes in front of it, of all streams of a link:
+  /// 1 Gbit/s over half a second. Before an edge is admitted: its line and as much again.
+  public static let quicConnectionWindowBytes: UInt64 = 64 << 20
+  public static let quicStrangerWindowBytes: UInt64 = 16 << 10
+  /// Unidirectional streams that carry one large datagram each, under way at once.
+  public static let quicLargeDatagramsMax = 64
+  /// And in all, in each direction: ngtcp2 0.12 keeps an object of about 300 bytes for each until
+  /// the link ends.
+  public static let quicLargeDatagramsPerLinkMax = 1 << 17
+  /// Sent data of a link that waits for its acknowledgement and holds buffers meanwhile. Beyond it
+  /// local sockets are read no more.
+  public static let quicUnackedBytesMax = 16 << 20
+  /// A stream's turn: a sixteenth of the congestion window within these bounds, so that short
+  /// streams do not wait long behind long ones on a slow path, and on a fast one the receiver gets
+  /// large pieces.
+  public static let quicQuantumBytes = 16 << 10
+  public static let quicQuantumBytesMax = 64 << 10
+  /// Slices up to this size are copied together rather than pin a buffer each until acknowledged.
+  public static let quicCopiedBytesMax = 2 << 10
+  /// Slices of one stream gathered into one packet.
+  public static let quicVectorsMax = 16
+  /// Packets of one batch, and their bytes: what the kernel takes at once (UDP_SEGMENT, udp(7)).
+  public static let quicBatchPacketsMax = 64
+  public static let quicBatchBytesMax = 65_000
+  /// Answers without a link (stateless resets, Retry, version negotiation) that wait to be sent,
+  /// and how many there may be a second.
+  public static let quicAnswersQueuedMax = 256
+  public static let quicAnswersPerSecond = 1_000
+  /// A timer of ngtcp2 that has been handled and is still due is looked at again no earlier.
+  public static let quicTimerIntervalMin = Interval.milliseconds(1)
+  /// Edge: how often a session's open is repeated in front of data (SPEC 3).
+  public static let quicOpenRepeatInterval = Interval.milliseconds(250)
+
   // MARK: Flow control (SPEC 2.4)
 
   public static let windowSharedBytes = 200 * mib
@@ -137,6 +206,8 @@ public enum Limits {
   /// Names of targets being looked up or remembered at once.
   public static let targetLookupsMax = 256
   public static let listenBacklog = 4_096
+  /// How often another port is tried where any will do and it is taken meanwhile.
+  public static let freePortTries = 16
 
   /// Timers of a shard: one a link, one a target being connected, a few of its own.
   public static let timersMax = connectionsMax + tunnelsMax + 64

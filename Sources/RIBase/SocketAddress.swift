@@ -31,6 +31,9 @@ public struct IPAddress: Hashable, Sendable {
   public static let anyV6 = IPAddress(v6High: 0, low: 0)
   public static let loopbackV4 = IPAddress(v4: 0x7F00_0001)
   public static let loopbackV6 = IPAddress(v6High: 0, low: 1)
+
+  /// Whether it stands for all addresses of its family.
+  public var isAny: Bool { high == 0 && low == 0 }
 }
 
 /// A TCP or UDP port.

@@ -25,6 +25,10 @@ public struct ShardCounters: Codable, Equatable, Sendable {
   /// Datagrams that clients' and targets' sockets took.
   public var datagramsDelivered: UInt64 = 0
   public var drops = DatagramDrops()
+  /// Packets of tunnels over QUIC that were longer than a receive takes.
+  public var packetsCut: UInt64 = 0
+  /// Batches of packets that the kernel did not cut, and that were sent one by one.
+  public var batchesRefused: UInt64 = 0
 
   public init() {}
 }
@@ -58,9 +62,6 @@ public struct DatagramDrops: Codable, Equatable, Sendable {
       + failed
   }
 }
-
-/// What carries a tunnel.
-public enum TunnelTransport: String, CaseIterable, Codable, Sendable { case tcpTls }
 
 /// A tunnel that is up. Times are in seconds, sizes in bytes.
 public struct LinkStatus: Codable, Equatable, Sendable {

@@ -8,35 +8,47 @@ import RITunnel
 public enum LinkEndCause: String, CaseIterable, Codable, Sendable {
   case peerClosed, silent, timedOut, malformed, tooMany, unauthorized, refused, noAddress
   case replaced, revoked, outOfBuffers, stopping, drained, network, tls, protocolViolation
+  /// The peer was started anew and knows nothing of the tunnel (QUIC).
+  case forgotten
 }
 
 /// Something counted by cause. As JSON an object of those that there were.
 public struct CauseCounts: Equatable, Codable, Sendable {
-  private var counts: InlineCounts = InlineCounts()
+  /// By the causes' places; made at the start, and no larger later.
+  private var counts = [UInt64](repeating: 0, count: LinkEndCause.allCases.count)
 
   public init() {}
 
-  public subscript(cause: LinkEndCause) -> UInt64 { counts[cause] }
-  public var total: UInt64 { LinkEndCause.allCases.reduce(0) { $0 + counts[$1] } }
+  public private(set) subscript(cause: LinkEndCause) -> UInt64 {
+    get { counts[Self.place(of: cause)] }
+    set { counts[Self.place(of: cause)] = newValue }
+  }
 
-  public mutating func count(_ cause: LinkEndCause) { counts[cause] &+= 1 }
+  public var total: UInt64 { counts.reduce(0, &+) }
+
+  public mutating func count(_ cause: LinkEndCause) { self[cause] &+= 1 }
 
   public mutating func add(_ other: CauseCounts) {
-    for cause in LinkEndCause.allCases { counts[cause] &+= other.counts[cause] }
+    for place in counts.indices { counts[place] &+= other.counts[place] }
+  }
+
+  private static func place(of cause: LinkEndCause) -> Int {
+    guard let place = LinkEndCause.allCases.firstIndex(of: cause) else {
+      preconditionFailure("every cause is among all of them")
+    }
+    return place
   }
 
   public init(from decoder: any Decoder) throws {
     let named = try decoder.singleValueContainer().decode([String: UInt64].self)
     for (name, count) in named {
-      if let cause = LinkEndCause(rawValue: name) { counts[cause] = count }
+      if let cause = LinkEndCause(rawValue: name) { self[cause] = count }
     }
   }
 
   public func encode(to encoder: any Encoder) throws {
     var named: [String: UInt64] = [:]
-    for cause in LinkEndCause.allCases where counts[cause] > 0 {
-      named[cause.rawValue] = counts[cause]
-    }
+    for cause in LinkEndCause.allCases where self[cause] > 0 { named[cause.rawValue] = self[cause] }
     var container = encoder.singleValueContainer()
     try container.encode(named)
   }
@@ -137,23 +149,5 @@ public struct QueueDepths: Codable, Equatable, Sendable {
     handshakes += other.handshakes
     datagramsSending += other.datagramsSending
     receivesStarved += other.receivesStarved
-  }
-}
-
-/// Counts of all causes, of one size.
-private struct InlineCounts: Equatable, Sendable {
-  private var values = InlineArray<16, UInt64>(repeating: 0)
-
-  private static func index(of cause: LinkEndCause) -> Int {
-    LinkEndCause.allCases.firstIndex(of: cause) ?? 0
-  }
-
-  subscript(cause: LinkEndCause) -> UInt64 {
-    get { values[Self.index(of: cause)] }
-    set { values[Self.index(of: cause)] = newValue }
-  }
-
-  static func == (a: InlineCounts, b: InlineCounts) -> Bool {
-    LinkEndCause.allCases.allSatisfy { a[$0] == b[$0] }
   }
 }

@@ -120,18 +120,45 @@ public final class AEADKey {
     _ message: UnsafeMutableRawBufferPointer, nonce: AEADNonce,
     authenticated: UnsafeRawBufferPointer
   ) -> Bool {
+    guard let start = message.baseAddress else { return false }
+    return open(
+      UnsafeRawBufferPointer(message), into: start, nonce: nonce, authenticated: authenticated)
+  }
+
+  /// The same with the plaintext elsewhere: at `text` there is room for `message.count` bytes.
+  public func open(
+    _ message: UnsafeRawBufferPointer, into text: UnsafeMutableRawPointer, nonce: AEADNonce,
+    authenticated: UnsafeRawBufferPointer
+  ) -> Bool {
     guard message.count >= Self.tagBytes else { return false }
     let isGenuine =
       switch cipher {
       case .openSSL(let cipher):
-        cipher.open(message, nonce: nonce, authenticated: authenticated)
+        cipher.open(message, into: text, nonce: nonce, authenticated: authenticated)
       #if canImport(CIPSecMB)
         case .ipsecMB(let cipher):
-          cipher.open(message, nonce: nonce, authenticated: authenticated)
+          cipher.open(message, into: text, nonce: nonce, authenticated: authenticated)
       #endif
       }
-    if !isGenuine { message.initializeMemory(as: UInt8.self, repeating: 0) }
+    if !isGenuine { text.initializeMemory(as: UInt8.self, repeating: 0, count: message.count) }
     return isGenuine
+  }
+
+  /// Seals a whole message: ciphertext and tag go to `message`, which has room for both. It may be
+  /// where the text is.
+  public func seal(
+    _ text: UnsafeRawBufferPointer, into message: UnsafeMutableRawPointer, nonce: AEADNonce,
+    authenticated: UnsafeRawBufferPointer
+  ) {
+    #if canImport(CIPSecMB)
+      if case .ipsecMB(let cipher) = cipher {
+        cipher.seal(text, into: message, nonce: nonce, authenticated: authenticated)
+        return
+      }
+    #endif
+    startSeal(nonce: nonce, authenticated: authenticated)
+    updateSeal(to: message, from: text)
+    finishSeal(tag: message + text.count)
   }
 
   /// Begins sealing a message; what was begun before is forgotten.

@@ -41,25 +41,42 @@
       memory.deallocate()
     }
 
+    /// `text` may be the message itself.
     func open(
-      _ message: UnsafeMutableRawBufferPointer, nonce: AEADNonce,
+      _ message: UnsafeRawBufferPointer, into text: UnsafeMutableRawPointer, nonce: AEADNonce,
       authenticated: UnsafeRawBufferPointer
     ) -> Bool {
       guard let start = message.baseAddress else { return false }
       let count = message.count - AEADKey.tagBytes
-      let text = start.assumingMemoryBound(to: UInt8.self)
       var tag: (UInt64, UInt64) = (0, 0)
       // SAFETY: reads 12 nonce bytes, the authenticated bytes and `count` bytes of the message,
-      // writes `count` bytes over those and 16 to `tag`, all of which are held here.
+      // writes `count` bytes at `text` and 16 to `tag`, all of which are held here.
       return withUnsafeMutableBytes(of: &tag) { tag in
         withUnsafeBytes(of: nonce.words) { nonce in
           ipsecmb_gcm_open(
-            manager, wide, key, context, text, text, UInt64(count),
+            manager, wide, key, context, text.assumingMemoryBound(to: UInt8.self),
+            start.assumingMemoryBound(to: UInt8.self), UInt64(count),
             nonce.bindMemory(to: UInt8.self).baseAddress,
             authenticated.bindMemory(to: UInt8.self).baseAddress, UInt64(authenticated.count),
             tag.bindMemory(to: UInt8.self).baseAddress)
         }
         return CRYPTO_memcmp(tag.baseAddress, start + count, AEADKey.tagBytes) == 0
+      }
+    }
+
+    func seal(
+      _ text: UnsafeRawBufferPointer, into message: UnsafeMutableRawPointer, nonce: AEADNonce,
+      authenticated: UnsafeRawBufferPointer
+    ) {
+      // SAFETY: reads 12 nonce bytes, the authenticated bytes and the text, and writes the text's
+      // bytes and 16 more at `message`; the caller vouches for both.
+      withUnsafeBytes(of: nonce.words) { nonce in
+        ipsecmb_gcm_seal(
+          manager, wide, key, context, message.assumingMemoryBound(to: UInt8.self),
+          text.bindMemory(to: UInt8.self).baseAddress, UInt64(text.count),
+          nonce.bindMemory(to: UInt8.self).baseAddress,
+          authenticated.bindMemory(to: UInt8.self).baseAddress, UInt64(authenticated.count),
+          (message + text.count).assumingMemoryBound(to: UInt8.self))
       }
     }
 

@@ -28,24 +28,28 @@ struct OpenSSLCipher {
 
   func destroy() { EVP_CIPHER_CTX_free(context) }
 
+  /// `text` may be the message itself.
   func open(
-    _ message: UnsafeMutableRawBufferPointer, nonce: AEADNonce,
+    _ message: UnsafeRawBufferPointer, into text: UnsafeMutableRawPointer, nonce: AEADNonce,
     authenticated: UnsafeRawBufferPointer
   ) -> Bool {
     guard let start = message.baseAddress else { return false }
     let count = message.count - AEADKey.tagBytes
-    let text = start.assumingMemoryBound(to: UInt8.self)
+    let sealed = start.assumingMemoryBound(to: UInt8.self)
+    let text = text.assumingMemoryBound(to: UInt8.self)
     var written: Int32 = 0
     // SAFETY: EVP reads 12 nonce bytes, the authenticated bytes and the message, and writes
-    // `count` bytes over the ciphertext it has read. Final compares the tags in constant time.
+    // `count` bytes at `text`. It only reads the tag, in spite of its type; Final compares the tags
+    // in constant time.
     return withUnsafeBytes(of: nonce.words) { nonce in
       EVP_DecryptInit_ex(context, nil, nil, nil, nonce.bindMemory(to: UInt8.self).baseAddress) == 1
         && EVP_CIPHER_CTX_ctrl(
-          context, EVP_CTRL_AEAD_SET_TAG, Int32(AEADKey.tagBytes), start + count) == 1
+          context, EVP_CTRL_AEAD_SET_TAG, Int32(AEADKey.tagBytes),
+          UnsafeMutableRawPointer(mutating: start + count)) == 1
         && EVP_DecryptUpdate(
           context, nil, &written, authenticated.bindMemory(to: UInt8.self).baseAddress,
           Int32(authenticated.count)) == 1
-        && (count == 0 || EVP_DecryptUpdate(context, text, &written, text, Int32(count)) == 1)
+        && (count == 0 || EVP_DecryptUpdate(context, text, &written, sealed, Int32(count)) == 1)
         && EVP_DecryptFinal_ex(context, text + count, &written) == 1
     }
   }

@@ -5,6 +5,7 @@ import FoundationEssentials
 import Glibc
 import RIControl
 import RICrypto
+import RIQUIC
 import RIRing
 import RITLS
 import Synchronization
@@ -28,6 +29,11 @@ final class EdgeTrust: Sendable {
   /// A context for the next attempt.
   func context() throws(TLSError) -> TLSClientContext {
     try TLSClientContext(trust: trust.withLock { $0 }, records: records)
+  }
+
+  /// The same for QUIC.
+  func quicContext() throws(TLSError) -> QUICClientContext {
+    try QUICClientContext(trust: trust.withLock { $0 }, settings: .fromEnvironment)
   }
 
   private static func choose(
@@ -89,5 +95,18 @@ extension RecordImplementation {
   /// oracle.
   static var fromEnvironment: RecordImplementation {
     environmentVariable("REMOTEINGRESS_TLS_RECORDS") == "openssl" ? .openSSL : .own
+  }
+}
+
+extension QUICSettings {
+  /// The settings of production; `REMOTEINGRESS_QUIC_CONGESTION=bbr` chooses another congestion
+  /// control.
+  static var fromEnvironment: QUICSettings {
+    var settings = QUICSettings()
+    let name = environmentVariable("REMOTEINGRESS_QUIC_CONGESTION")
+    if let control = name.flatMap(QUICCongestionControl.init(rawValue:)) {
+      settings.congestionControl = control
+    }
+    return settings
   }
 }

@@ -3,6 +3,7 @@
 import RIBase
 import RIControl
 import RICrypto
+import RIQUIC
 import RIRing
 import RITLS
 import RIWire
@@ -46,7 +47,7 @@ public final class Engine: Sendable {
     } catch {
       throw .settings("\(error)")
     }
-    let (tls, pin) = try Self.serverContext(settings)
+    let (tls, quic, pin) = try Self.serverContexts(settings)
     let offer = try Self.allowedExtensions()
     let peers = ShardDirectory()
     var addresses = bindAddresses(settings.bindAddress)
@@ -63,10 +64,9 @@ public final class Engine: Sendable {
         .hub(
           HubState(
             settings: settings, tls: tls, tunnelAddresses: bound, offer: offer,
-            sessionShare: sessionShare
-          ) {
-            peers.broadcast(.edgeConnectedElsewhere($0), except: index)
-          })
+            sessionShare: sessionShare, quic: quic, shardCount: count,
+            handOver: { peers.send(.packets($1), to: $0) },
+            othersReplace: { peers.broadcast(.edgeConnectedElsewhere($0), except: index) }))
       }
       threads.append(thread)
       // Port 0: the first shard took a free port, the others share it.
@@ -100,6 +100,7 @@ public final class Engine: Sendable {
     let trust = try EdgeTrust(settings: settings, report: report)
     let extensions = try Self.allowedExtensions()
     let firewall = EdgeFirewall(report: report)
+    let timers = try Self.transportTimers()
     raiseDescriptorLimit()
     role = .edge
     self.firewall = firewall
@@ -107,11 +108,20 @@ public final class Engine: Sendable {
       try ShardThread(index: 0, budgetBytes: settings.memoryBudgetBytes, report: report) {
         .edge(
           EdgeState(
-            settings: settings, trust: trust, extensions: extensions, firewall: firewall))
+            settings: settings, trust: trust, extensions: extensions, firewall: firewall,
+            timers: timers))
       }
     ]
     tunnelPort = nil
     pin = nil
+  }
+
+  private static func transportTimers() throws(EngineError) -> TransportTimers {
+    do throws(TransportTimersFault) {
+      return try TransportTimers(from: environmentVariable)
+    } catch {
+      throw .settings("\(error)")
+    }
   }
 
   /// What the environment leaves of the extensions that we know.
@@ -123,9 +133,9 @@ public final class Engine: Sendable {
     }
   }
 
-  private static func serverContext(
+  private static func serverContexts(
     _ settings: HubSettings
-  ) throws(EngineError) -> (TLSServerContext, CertificatePin) {
+  ) throws(EngineError) -> (TLSServerContext, QUICServerContext, CertificatePin) {
     do throws(TLSError) {
       let identity =
         switch settings.certificate {
@@ -138,8 +148,17 @@ public final class Engine: Sendable {
             try TLSIdentity.selfSigned(commonName: "remoteingress-hub")
           }
         }
+      // What a hub that is started anew needs to tell edges so, and to know their tickets.
+      let secret =
+        if let directory = settings.stateDirectory {
+          try StateSecret.loadOrCreate("quic-secret", stateDirectory: directory)
+        } else {
+          StateSecret.random()
+        }
       return (
-        try TLSServerContext(identity: identity, records: .fromEnvironment), identity.pin
+        try TLSServerContext(identity: identity, records: .fromEnvironment),
+        try QUICServerContext(identity: identity, secret: secret, settings: .fromEnvironment),
+        identity.pin
       )
     } catch {
       throw .tls(error)
@@ -228,5 +247,9 @@ private final class ShardDirectory: Sendable {
   func broadcast(_ command: ShardCommand, except index: Int) {
     let others = threads.withLock { $0 }
     for thread in others where thread.index != index { thread.send(command) }
+  }
+
+  func send(_ command: ShardCommand, to index: Int) {
+    threads.withLock { $0.first { $0.index == index } }?.send(command)
   }
 }

@@ -3,6 +3,7 @@
 import RIBase
 import RIControl
 import RICrypto
+import RIQUIC
 import RIRing
 import RITLS
 import RITunnel
@@ -31,6 +32,7 @@ public enum LinkEndReason: Sendable, CustomStringConvertible {
   case drained
   case socket(code: Int32)
   case tls(TLSError)
+  case quic(QUICEndReason)
   case protocolViolation(TunnelError)
 
   public var description: String {
@@ -51,6 +53,7 @@ public enum LinkEndReason: Sendable, CustomStringConvertible {
     case .drained: "drained"
     case .socket(let code): errnoText(code)
     case .tls(let error): "TLS: \(error)"
+    case .quic(let reason): "QUIC: \(reason)"
     case .protocolViolation(let error): "protocol violation: \(error)"
     }
   }
@@ -62,14 +65,18 @@ public enum EngineEvent: Sendable {
   case warning(String)
   /// The hub accepts edges on this port.
   case hubReady(address: SocketAddress)
-  case edgeConnected(edgeID: String, address: SocketAddress)
+  case edgeConnected(edgeID: String, address: SocketAddress, transport: TunnelTransport)
+  /// The edge's address has changed; its tunnel goes on.
+  case edgeMoved(edgeID: String, from: SocketAddress, to: SocketAddress)
   /// The edge is about to stop: it opens no new streams and ends with its last.
   case edgeDraining(edgeID: String, address: SocketAddress)
   case edgeDisconnected(edgeID: String, address: SocketAddress, reason: LinkEndReason)
   /// `leftOut`: so many were refused before this one and not reported, as there were too many.
   case edgeRefused(address: SocketAddress, reason: LinkEndReason, leftOut: Int)
-  case tunnelUp(hub: SocketAddress, cipher: String)
+  case tunnelUp(hub: SocketAddress, transport: TunnelTransport, cipher: String)
   case tunnelDown(reason: LinkEndReason, retryAfter: Interval)
+  /// New streams go by another tunnel, over `transport`; this one carries those that it has.
+  case tunnelMoved(hub: SocketAddress, to: TunnelTransport)
   /// The hub is about to stop: new streams wait for another tunnel, which is dialled now.
   case tunnelDraining(hub: SocketAddress)
   /// A tunnel whose hub drained has ended; another may be up meanwhile.

@@ -1,13 +1,13 @@
-// One TLS connection between an edge and the hub, from the TCP handshake to the last frame.
+// One tunnel's connection between an edge and the hub, from the first handshake to the last byte.
 
 import RIBase
 import RIControl
 import RIRing
-import RITLS
 import RITunnel
 import RIWire
 
-/// A tunnel's connection and all that hangs on it. One object a tunnel, owned by its shard.
+/// A tunnel's connection and all that hangs on it, whatever carries it: what is TLS's alone is in
+/// `transport`. One object a tunnel, owned by its shard.
 ///
 /// ```
 ///  edge: connecting ─▶ handshaking ─▶ awaitingLine ─▶ ready ─▶ closing
@@ -18,13 +18,13 @@ final class Link {
     case connecting, handshaking, awaitingLine, ready, closing
   }
 
-  let socket: Socket
-  let peer: SocketAddress
-  let tls: TLSLink
+  /// Where the other end is; over QUIC it may move.
+  var peer: SocketAddress
+  let transport: LinkTransport
   @exclusivity(unchecked) var phase: Phase
   var handshake: LineExchange
   /// Present from `ready` on.
-  @exclusivity(unchecked) var tunnel: FramedTunnel?
+  @exclusivity(unchecked) var tunnel: Tunnel?
   @exclusivity(unchecked) var liveness: Liveness?
   /// What the kernel said of the round trip, and when it was asked.
   var kernelRoundTrip: Interval?
@@ -33,6 +33,8 @@ final class Link {
   var edge: AllowedEdge?
   /// The order of its authentication among all of this process (at the hub).
   var order: UInt64 = 0
+  /// What we offer (at the hub).
+  let offer: Extensions
   /// What both ends have agreed on.
   @exclusivity(unchecked) var extensions: Extensions = []
   /// The edge has said what it knows (at the hub).
@@ -45,26 +47,20 @@ final class Link {
   var readySince = Instant(nanoseconds: 0)
   var connectedAt = 0.0
 
-  /// The unfinished record that the last receive ended with, in a buffer of `ShardPool.carry`.
-  @exclusivity(unchecked) var carry: Slice?
-  @exclusivity(unchecked) var receiving = false
-  /// Bytes of an edge that has not said who it is; they wait for their turn.
-  var unopened: [UInt8] = []
-  /// Such an edge has ended its direction behind them.
-  var hasEnded = false
-  /// The sealed bytes in flight: at most one buffer of `ShardPool.tunnelSend`.
-  @exclusivity(unchecked) var outgoing = SliceQueue()
-  @exclusivity(unchecked) var sending = false
   /// How much its streams may queue.
   @exclusivity(unchecked) var backlog: LinkBacklog
-  /// A line of the handshake that waits to be sealed.
+  /// A line of the handshake that waits to be sent.
   @exclusivity(unchecked) var line: [UInt8] = []
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
   var refusal: LinkEndReason?
   /// The same with its line, while the answer waits because the address guesses secrets.
   var heldRefusal: (reason: LinkEndReason, answer: [UInt8])?
-  /// Our direction ends with what TLS has to say, which is close_notify.
+  /// We have ended our direction: nothing more is sent.
   var isLeaving = false
+  /// Since when a tunnel of the same edge over another transport takes new streams (at the hub).
+  var supersededAt: Instant?
+  /// Listed in the shard's `linedLinks`.
+  @exclusivity(unchecked) var isLined = false
   /// Listed in the shard's `dirtyLinks`.
   @exclusivity(unchecked) var isDirty = false
   /// The last datagram of any of its UDP sessions.
@@ -76,11 +72,12 @@ final class Link {
   @exclusivity(unchecked) var bytesOut: UInt64 = 0
 
   init(
-    socket: Socket, peer: SocketAddress, tls: TLSLink, phase: Phase, handshake: LineExchange
+    _ transport: LinkTransport, peer: SocketAddress, phase: Phase, handshake: LineExchange,
+    offer: Extensions = []
   ) {
-    self.socket = socket
+    self.transport = transport
+    self.offer = offer
     self.peer = peer
-    self.tls = tls
     self.phase = phase
     self.handshake = handshake
     backlog = LinkBacklog()
@@ -88,6 +85,23 @@ final class Link {
 }
 
 extension Link {
+  /// Whether what it was given to send has not all left yet.
+  var isSending: Bool {
+    switch transport {
+    case .tls(let tls): tls.sending
+    case .quic(let quic):
+      quic.tunnel.queuedBytes.total > 0 || quic.tunnel.datagramBytesQueued > 0
+    }
+  }
+
+  /// What only a link on TLS has.
+  var tls: TLSTransport? {
+    switch transport {
+    case .tls(let tls): tls
+    case .quic: nil
+    }
+  }
+
   /// Whether it is an edge's that has not said who it is (at the hub).
   var isStranger: Bool {
     if case .hub = handshake { phase != .ready } else { false }
@@ -97,7 +111,7 @@ extension Link {
   /// do not count.
   var isQuiet: Bool {
     guard let tunnel else { return true }
-    return tunnel.streamsHeld == tunnel.sessionsHeld && !tunnel.hasOutput && !sending
+    return tunnel.streamsHeld == tunnel.sessionsHeld && !tunnel.hasOutput && !isSending
   }
 
   /// When none of its UDP sessions will count as live any more, if none has traffic until then; nil

@@ -88,12 +88,20 @@ extension Shard {
 
   func stopAccepting(_ whenDone: @escaping () -> Void) {
     for id in listeners.ids { closeListener(id) }
-    if listeners.count == 0 { whenDone() } else { whenNotListening = whenDone }
+    stopAdmittingPackets()
+    whenNotListening = whenDone
+    finishStopAccepting()
   }
 
   func listenerClosed(_ id: SlotID) {
     listeners.remove(id)
-    guard listeners.count == 0, let whenDone = whenNotListening else { return }
+    finishStopAccepting()
+  }
+
+  func finishStopAccepting() {
+    guard listeners.count == 0, let whenDone = whenNotListening, !isAdmittingPackets else {
+      return
+    }
     whenNotListening = nil
     whenDone()
   }

@@ -26,6 +26,10 @@ enum OperationKind: UInt8 {
   case stunResolve
   case stunReceive
   case stunSend
+  case packetReceive
+  case packetSend
+  case packetClose
+  case addressChange
 }
 
 /// Layout of a token: kind (8 bits) | slot index (24) | slot generation (32). A completion whose

@@ -73,6 +73,21 @@ public final class Shard {
 
   /// Streams that are reported one by one (hub); nil: none is.
   var watched: WatchedStreams?
+  /// Tunnels over QUIC: endpoints, their sockets, what these are sending.
+  let packetPorts: Slab<PacketPort>
+  let packetSockets: Slab<PacketSocket>
+  let packetSends: Slab<PacketSend>
+  /// Packets of handshakes, in the order of their coming (hub).
+  var waitingPackets: [WaitingPackets] = []
+  /// An endpoint has more to send, and the rest of the shard had to have its turn.
+  @exclusivity(unchecked) var hasUnsentPackets = false
+  var hasWarnedOfBuffers = false
+  /// Links over QUIC that something has happened to, to be looked at when packets have left.
+  @exclusivity(unchecked) var sentLinks: [SlotID] = []
+  /// Links over QUIC that connections wait to queue for.
+  @exclusivity(unchecked) var linedLinks: [SlotID] = []
+  /// Links over QUIC that have ended in this tick.
+  var endedLinks: [SlotID] = []
 
   /// Commands taken out of the mailbox.
   var commands: [ShardCommand] = []
@@ -138,6 +153,9 @@ public final class Shard {
       share: role.sessionShare, idleTimeout: .seconds(Int64(settings.udpIdleSeconds)),
       seed: ring.random())
     pendingDatagrams = Slab(capacity: Limits.datagramsPendingMax)
+    packetPorts = Slab(capacity: Limits.tunnelsMax)
+    packetSockets = Slab(capacity: 2 * Limits.tunnelsMax)
+    packetSends = Slab(capacity: Limits.packetSendsMax)
     batch = PlaintextBatch(store: ring.store, capacity: ShardPool.batchBytes)
     let stash = ring.store[ShardPool.stash].shape
     budget = MemoryBudget(bytes: stash.count * stash.bytes)
@@ -175,13 +193,15 @@ public final class Shard {
   /// Ends all links; their last words leave within one more tick.
   func shutDown() {
     stopSTUN()
+    stopWatchingAddresses()
     for id in links.ids { endLink(id, .stopping) }
+    for id in packetPorts.ids { packetPorts[id].isClosing = true }
     for id in connections.ids { closeConnection(id, .reset) }
     endSessions(tellsPeer: false) { _ in true }
     for id in listeners.ids { closeListener(id) }
     let deadline = now + Limits.goodbyeTimeout
     while links.count + connections.count + listeners.count + refusals.count
-      + pendingDatagrams.count > 0, now < deadline
+      + pendingDatagrams.count + packetSockets.count + packetSends.count > 0, now < deadline
     {
       tick(until: deadline)
     }
@@ -191,20 +211,25 @@ public final class Shard {
   func tick(until limit: Instant?) {
     var deadline = timers.nextDeadline
     if let limit { deadline = min(deadline ?? limit, limit) }
+    if let next = nextPacketDeadline { deadline = min(deadline ?? next, next) }
     if mayAdvanceHandshakes { deadline = now }
     let completions = ring.wait(until: deadline)
     now = ring.now
     for completion in completions { handle(completion) }
     advanceHandshakes()
+    advancePacketHandshakes()
+    handlePacketDeadlines()
     readMailbox()
     timers.expire(now: now) { handle(timer: ShardTimer($0)) }
     flushConnections()
     finishDatagrams()
     keepBudget()
     flushLinks()
+    flushPackets()
     armReceives()
     leaveOutgoingTunnels()
     finishDrainIfDone()
+    forgetEndedLinks()
     noteLoop()
   }
 
@@ -233,6 +258,10 @@ public final class Shard {
     case .stunResolve: stunResolved(slot, completion)
     case .stunReceive: stunReceived(slot, completion)
     case .stunSend: stunSent(slot, completion)
+    case .packetReceive: packetsReceived(slot, completion)
+    case .packetSend: packetsSent(slot, completion)
+    case .packetClose: packetsClosed(slot)
+    case .addressChange: addressesChanged(completion)
     }
   }
 }

@@ -49,7 +49,7 @@ extension Shard {
     return longest
   }
 
-  func streamSustained(_ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link) {
+  func streamSustained(_ stream: StreamRef, of tunnel: Tunnel, _ link: Link) {
     counters.streamsSustained += 1
     guard let details = tunnel.details(of: stream) else { return }
     report(
@@ -65,7 +65,7 @@ extension Shard {
     for index in 0..<links.slotsEverUsed {
       guard let id = links.id(at: index) else { continue }
       let link = links[id]
-      guard link.sending, !link.backlog.isSetAside, link.backlog.isStuck(now: now),
+      guard link.isSending, !link.backlog.isSetAside, link.backlog.isStuck(now: now),
         let tunnel = link.tunnel, tunnel.queuedBytes.total > 0
       else { continue }
       link.backlog.isSetAside = true
@@ -91,7 +91,10 @@ extension Shard {
   /// soon, as all at once would hold up the tick.
   func trimPools() {
     isTrimming = false
-    for pool in [ShardPool.stash, ShardPool.datagramReceive, ShardPool.datagramQueue] {
+    for pool in [
+      ShardPool.stash, ShardPool.bulk, ShardPool.datagramReceive, ShardPool.datagramQueue,
+      ShardPool.quicHold,
+    ] {
       let isLeft = store[pool].trim(
         keeping: Limits.stashBuffersKept, atMost: Limits.trimBuffersPerStep)
       isTrimming = isTrimming || isLeft

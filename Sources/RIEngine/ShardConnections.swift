@@ -37,7 +37,8 @@ extension Shard {
     let tier = tunnel.tier(of: connection.stream)
     guard link.backlog.takes(tier, behind: tunnel.queuedBytes) else {
       connections[id].flags.insert(.inLine)
-      return link.backlog.wait(id, tier)
+      link.backlog.wait(id, tier)
+      return noteLine(of: link, connection.link)
     }
     let room = tunnel.sendRoom(connection.stream, atLeast: store[ShardPool.small].shape.bytes)
     let isBulk =
@@ -75,15 +76,20 @@ extension Shard {
     returnsSeen = store.returnCount
     for id in starvedConnections where connections.contains(id) { markReceivePending(id) }
     starvedConnections.removeAll(keepingCapacity: true)
-    for id in starvedLinks where links.contains(id) { armReceive(of: links[id], id) }
+    for id in starvedLinks where links.contains(id) {
+      if let tls = links[id].tls { armReceive(of: links[id], tls, id) }
+    }
     starvedLinks.removeAll(keepingCapacity: true)
     for receiver in starvedReceivers { rearm(receiver) }
     starvedReceivers.removeAll(keepingCapacity: true)
   }
 
   private func rearm(_ receiver: OperationToken) {
-    if receiver.kind == .targetDatagram { return rearmSession(receiver.slot) }
-    if listeners.contains(receiver.slot) { armAccept(receiver.slot) }
+    switch receiver.kind {
+    case .targetDatagram: rearmSession(receiver.slot)
+    case .packetReceive: armPackets(receiver.slot)
+    default: if listeners.contains(receiver.slot) { armAccept(receiver.slot) }
+    }
   }
 
   func connectionReceived(_ id: SlotID, _ completion: Completion) {

@@ -21,7 +21,10 @@ extension Shard {
     schedule(.drain, at: now + limit)
     // UDP ports stay for the sessions that there are.
     for id in listeners.ids where listeners[id].purpose != .datagrams { closeListener(id) }
-    if case .edge(let edge) = role { giveUpDialling(edge) }
+    if case .edge(let edge) = role {
+      giveUpDialling(edge)
+      cancelQUICRetry(edge)
+    }
     stopSTUN()
     for id in links.ids where links[id].phase != .closing {
       if links[id].phase == .ready {
@@ -75,6 +78,8 @@ extension Shard {
   /// The tunnel's hub is about to stop: streams from now on need another tunnel.
   func makeWay(for link: Link, _ id: SlotID, _ edge: EdgeState) {
     guard case .running = phase, !link.isDraining else { return }
+    giveUpDialling(edge)
+    cancelQUICRetry(edge)
     link.isDraining = true
     edge.tunnel = nil
     edge.outgoingTunnels.append(id)

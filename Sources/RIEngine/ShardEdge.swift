@@ -3,6 +3,7 @@
 import RIBase
 import RIControl
 import RICrypto
+import RIQUIC
 import RIRing
 import RITLS
 import RITunnel
@@ -15,16 +16,31 @@ final class EdgeState {
   /// The extensions that this edge answers where they are offered.
   let extensions: Extensions
   var reconnect = ReconnectPolicy()
+  let transports: TransportPolicy
+  /// What the attempt under way, or the last, goes by.
+  var dialTransport: TunnelTransport
+  /// The hub's addresses, for the rest of this attempt.
+  var candidates: [SocketAddress] = []
   /// Addresses of the hub that have not been tried in this attempt.
   var untried: [SocketAddress] = []
   var dialing = DialState.idle
   /// The end of the back-off, or the turn of the next address.
   var dialTimer: TimerID?
+  /// The end of the time that QUIC has; when it is tried again.
+  var fallbackTimer: TimerID?
+  var quicRetryTimer: TimerID?
+  /// What opens the next link over QUIC faster.
+  var resumption: QUICResumption?
+  /// Hears of changed addresses; whether its receive has ended; when they are looked at.
+  var addressWatch: Socket?
+  var isWatchIdle = false
+  var addressTimer: TimerID?
   /// Links of this attempt that are not up yet.
   var attempts: [SlotID] = []
   /// The link that is up, for new streams.
   var tunnel: SlotID?
-  /// Links whose hub drains; they carry the streams that they have.
+  /// Links whose hub drains, or that new streams have left for another transport; they carry the
+  /// streams that they have.
   @exclusivity(unchecked) var outgoingTunnels: [SlotID] = []
   /// Ports that the hub assigned, with their listeners; nil where binding failed.
   var ports: [Port] = []
@@ -41,8 +57,10 @@ final class EdgeState {
 
   init(
     settings: EdgeSettings, trust: EdgeTrust, extensions: Extensions = .all,
-    firewall: EdgeFirewall? = nil
+    firewall: EdgeFirewall? = nil, timers: TransportTimers = TransportTimers()
   ) {
+    transports = TransportPolicy(mode: settings.transportMode, timers: timers)
+    dialTransport = transports.first
     desk = FirewallDesk(firewall)
     stun = STUNDesk(server: settings.stunServer)
     self.settings = settings
@@ -82,6 +100,7 @@ extension Shard {
   private func dial(_ edge: EdgeState) {
     edge.dialing = .resolving
     metrics.dials += 1
+    edge.dialTransport = edge.transports.first
     ring.resolve(
       host: edge.settings.hubHost, port: edge.settings.hubPort,
       token: OperationToken(.hubResolve, .none).token)
@@ -90,13 +109,22 @@ extension Shard {
   func hubResolved(_ completion: Completion) {
     guard case .edge(let edge) = role, edge.dialing == .resolving else { return }
     let found = completion.result > 0 ? ring.takeAddresses(completion.token) : []
-    edge.untried = admitHub(found, edge)
-    guard !edge.untried.isEmpty else {
+    edge.candidates = admitHub(found, edge)
+    guard !edge.candidates.isEmpty else {
       metrics.handshakeFailures.count(.noAddress)
       attemptFailed(edge, .noAddress(edge.settings.hubHost, code: -completion.result))
       return
     }
+    beginConnecting(edge)
+  }
+
+  /// Tries the hub's addresses over the attempt's transport.
+  func beginConnecting(_ edge: EdgeState) {
+    edge.untried = edge.candidates
     edge.dialing = .connecting
+    if let patience = edge.transports.patience(with: edge.dialTransport) {
+      edge.fallbackTimer = schedule(.fallback, at: now + patience)
+    }
     dialNext(edge)
   }
 
@@ -107,7 +135,10 @@ extension Shard {
     while !edge.untried.isEmpty {
       let address = edge.untried.removeFirst()
       do {
-        try dial(address, edge)
+        switch edge.dialTransport {
+        case .tcpTls: try dialTLS(address, edge)
+        case .quic: try dialQUIC(address, edge)
+        }
         if !edge.untried.isEmpty { scheduleDial(edge, at: now + Limits.connectStagger) }
         return
       } catch let error as RingError {
@@ -119,22 +150,23 @@ extension Shard {
       }
       report(.warning("cannot dial \(address): \(reason)"))
     }
-    if edge.attempts.isEmpty { attemptFailed(edge, reason) }
+    if edge.attempts.isEmpty { attemptsExhausted(edge, reason) }
   }
 
-  private func dial(_ address: SocketAddress, _ edge: EdgeState) throws {
-    let tls = TLSLink(
+  private func dialTLS(_ address: SocketAddress, _ edge: EdgeState) throws {
+    let session = TLSLink(
       client: try edge.trust.context(), serverName: edge.settings.hubHost, store: store)
     let exchange = try EdgeHandshake(edgeID: edge.settings.edgeID, secret: edge.settings.secret)
+    let socket = try ring.makeStreamSocket(address.ip.family)
     let link = Link(
-      socket: try ring.makeStreamSocket(address.ip.family), peer: address, tls: tls,
-      phase: .connecting, handshake: .edge(exchange))
+      .tls(TLSTransport(socket: socket, session: session)), peer: address, phase: .connecting,
+      handshake: .edge(exchange))
     guard let id = links.insert(link) else {
-      refuse(link.socket)
+      refuse(socket)
       throw RingError(call: "connect", code: ErrorNumber.tooManyFiles)
     }
     edge.attempts.append(id)
-    ring.connect(link.socket, to: address, token: OperationToken(.linkConnect, id).token)
+    ring.connect(socket, to: address, token: OperationToken(.linkConnect, id).token)
     link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
   }
 
@@ -151,11 +183,15 @@ extension Shard {
     scheduleDial(edge, at: now + delay)
   }
 
-  /// For good: the edge is about to stop.
+  /// Ends the attempt under way, and says nothing of it.
   func giveUpDialling(_ edge: EdgeState) {
     edge.dialing = .idle
     edge.untried = []
     cancelDial(edge)
+    cancelFallback(edge)
+    let given = edge.attempts
+    edge.attempts = []
+    for id in given { endLink(id, .replaced) }
   }
 
   private func cancelDial(_ edge: EdgeState) {
@@ -175,25 +211,35 @@ extension Shard {
 
   /// The first address that answers wins; the others are given up.
   func linkConnected(_ id: SlotID, _ completion: Completion) {
-    guard case .edge(let edge) = role, links.contains(id), links[id].phase == .connecting else {
-      return
-    }
+    guard case .edge(let edge) = role, links.contains(id), links[id].phase == .connecting,
+      let tls = links[id].tls
+    else { return }
     guard completion.result == 0 else {
       endLink(id, .socket(code: -completion.result))
       return
     }
+    settle(on: id, edge)
+    if let timer = links[id].timer { timers.cancel(timer) }
+    beginHandshake(links[id], tls, id)
+  }
+
+  /// An address has answered: the others are given up.
+  private func settle(on id: SlotID, _ edge: EdgeState) {
     edge.dialing = .idle
     edge.untried = []
     cancelDial(edge)
-    for other in edge.attempts where other != id { endLink(other, .replaced) }
-    if let timer = links[id].timer { timers.cancel(timer) }
-    beginHandshake(links[id], id)
+    let others = edge.attempts.filter { $0 != id }
+    edge.attempts = [id]
+    for other in others { endLink(other, .replaced) }
   }
 
-  /// The hub's certificate was accepted: say who we are.
+  /// The hub's certificate was accepted: say who we are. Over QUIC that is said already, in what
+  /// only the hub that was trusted can read.
   func hubTrusted(_ edge: EdgeState, _ link: Link, _ id: SlotID) {
-    edge.trust.accepted(link.tls.peerPin)
-    guard case .edge(let exchange) = link.handshake else { return }
+    edge.trust.accepted(link.peerPin)
+    guard case .tls = link.transport, case .edge(let exchange) = link.handshake else {
+      return settle(on: id, edge)
+    }
     link.line = exchange.line
     markDirty(link, id)
   }
@@ -206,12 +252,18 @@ extension Shard {
     case .needsMore: break
     case .accepted(let message):
       edge.attempts = []
+      cancelFallback(edge)
+      let former = edge.tunnel
       edge.tunnel = id
       edge.isAssigning = true
       linkReady(link, id, side: .edge)
       answerOffer(message, edge, link)
-      report(.tunnelUp(hub: link.peer, cipher: link.tls.cipherName))
+      report(
+        .tunnelUp(hub: link.peer, transport: link.transport.name, cipher: link.cipherName))
       configure(message, edge, link, id)
+      if let former { moveOn(from: former, to: link, edge) }
+      scheduleQUICRetry(edge, link)
+      if case .quic = link.transport { watchAddresses(edge) }
     case .refused(let reason):
       endLink(
         id, reason == EdgeConfigMessage.unauthorized.error ? .unauthorized : .refusedByHub(reason))
@@ -228,19 +280,45 @@ extension Shard {
       report(.tunnelDrained(hub: link.peer, reason: reason))
       return
     }
+    let wasAttempt = edge.attempts.contains(id)
+    guard edge.tunnel == id || wasAttempt else { return }
     if edge.tunnel == id { edge.tunnel = nil }
     edge.attempts.removeAll { $0 == id }
+    if case .quic = link.transport, !wasReady { edge.resumption = nil }
     if !wasReady, edge.dialing == .connecting {
       if !edge.untried.isEmpty { return dialNext(edge) }
     }
-    guard edge.tunnel == nil, edge.attempts.isEmpty, edge.untried.isEmpty else { return }
-    attemptFailed(edge, reason, livedFor: wasReady ? now - link.readySince : .zero)
+    guard edge.attempts.isEmpty, edge.untried.isEmpty else { return }
+    if wasReady {
+      // An attempt over another transport may be under way: it is the next now.
+      guard edge.dialing == .idle else { return }
+      attemptFailed(edge, reason, livedFor: now - link.readySince)
+    } else {
+      attemptsExhausted(edge, reason)
+    }
   }
 
-  private func attemptFailed(
+  /// All addresses have failed over one transport.
+  private func attemptsExhausted(_ edge: EdgeState, _ reason: LinkEndReason) {
+    if edge.tunnel == nil, !reason.isRefusal,
+      let next = edge.transports.fallback(from: edge.dialTransport)
+    {
+      fallBack(to: next, edge, reason)
+    } else {
+      attemptFailed(edge, reason)
+    }
+  }
+
+  func attemptFailed(
     _ edge: EdgeState, _ reason: LinkEndReason, livedFor: Interval = .zero
   ) {
     guard case .running = phase else { return }
+    cancelFallback(edge)
+    // It was one beside a tunnel that is up: that goes on.
+    if let tunnel = edge.tunnel {
+      edge.dialing = .idle
+      return scheduleQUICRetry(edge, links[tunnel])
+    }
     var why = EndReason.lost(livedFor: livedFor)
     if case .unauthorized = reason { why = .unauthorized }
     let delay = edge.reconnect.delay(after: why, random: ring.random())
@@ -275,9 +353,14 @@ extension Shard {
   /// Takes into force what the hub offers and we know, and says so in our first frame (SPEC 5). A
   /// hub that offers none of it hears nothing.
   private func answerOffer(_ message: EdgeConfigMessage, _ edge: EdgeState, _ link: Link) {
-    link.extensions = edge.extensions.intersection(Extensions(names: message.extensions))
+    let known: Extensions = link.tls == nil ? .quic : .framed
+    link.extensions = edge.extensions.intersection(known)
+      .intersection(Extensions(names: message.extensions))
     guard !link.extensions.isEmpty else { return }
-    link.tunnel?.usesAutoWindows = link.extensions.contains(.autoWindow)
+    if case .quic(let quic) = link.transport {
+      quic.tunnel.usesUDPStreams = link.extensions.contains(.udpStream)
+    }
+    if link.extensions.contains(.autoWindow) { link.tunnel?.framed?.usesAutoWindows = true }
     link.tunnel?.sendHello(hello(of: link, draining: false))
   }
 
@@ -372,7 +455,7 @@ extension Shard {
   }
 
   private func open(
-    _ header: ProxyHeader, on tunnel: FramedTunnel, owner: SlotID
+    _ header: ProxyHeader, on tunnel: Tunnel, owner: SlotID
   ) -> StreamRef? {
     withUnsafeTemporaryAllocation(byteCount: Limits.openPayloadBytesMax, alignment: 1) { line in
       let count = header.writeV1(into: line)

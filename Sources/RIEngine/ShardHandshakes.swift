@@ -21,40 +21,42 @@ import RITLS
 extension Shard {
   /// Bytes of an edge that has not said who it is: copied out, so that no buffer waits with them.
   func handshakeReceived(_ id: SlotID, _ completion: Completion) {
-    guard links.contains(id) else {
+    guard links.contains(id), let tls = links[id].tls else {
       if let slice = completion.slice { store.release(slice) }
       return
     }
     let link = links[id]
-    if !completion.more { link.receiving = false }
+    if !completion.more { tls.receiving = false }
     if let slice = completion.slice {
-      if link.phase != .closing { waitForTurn(store.bytes(slice), link, id) }
+      if link.phase != .closing { waitForTurn(store.bytes(slice), link, tls, id) }
       store.release(slice)
     }
     // A guesser's place is taken until its answer is due, whether it waits for that or not.
     guard !completion.more, link.phase != .closing, link.heldRefusal == nil else { return }
     switch completion.result {
-    case 1...: if link.unopened.isEmpty { armReceive(of: link, id) }
+    case 1...: if tls.unopened.isEmpty { armReceive(of: link, tls, id) }
     case 0:
-      link.hasEnded = true
-      if link.unopened.isEmpty { endLink(id, .peerClosed) }
-    case -ErrorNumber.cancelled: armReceive(of: link, id)
+      tls.hasEnded = true
+      if tls.unopened.isEmpty { endLink(id, .peerClosed) }
+    case -ErrorNumber.cancelled: armReceive(of: link, tls, id)
     case -ErrorNumber.noBuffers: starvedLinks.append(id)
     default: endLink(id, .socket(code: -completion.result))
     }
   }
 
   /// A tunnel that is up receives as tunnels do.
-  func endHandshakeReceive(of link: Link, _ id: SlotID) {
-    if link.receiving { ring.cancel(OperationToken(.handshakeReceive, id).token) }
+  func endHandshakeReceive(of tls: TLSTransport, _ id: SlotID) {
+    if tls.receiving { ring.cancel(OperationToken(.handshakeReceive, id).token) }
   }
 
-  private func waitForTurn(_ bytes: UnsafeRawBufferPointer, _ link: Link, _ id: SlotID) {
-    let isQueued = !link.unopened.isEmpty
-    link.unopened.append(contentsOf: bytes)
+  private func waitForTurn(
+    _ bytes: UnsafeRawBufferPointer, _ link: Link, _ tls: TLSTransport, _ id: SlotID
+  ) {
+    let isQueued = !tls.unopened.isEmpty
+    tls.unopened.append(contentsOf: bytes)
     if link.phase == .ready {
       // The receive that was armed for a stranger has brought bytes before it was cancelled.
-      openUnopened(of: link, id)
+      openUnopened(of: link, tls, id)
     } else if !isQueued {
       handshakeQueue.append(id)
       if handshakeQueue.count >= Limits.handshakesWaitingMax { pauseAccepting() }
@@ -74,31 +76,33 @@ extension Shard {
     while steps < Limits.handshakeStepsPerTick, !handshakeQueue.isEmpty, handshakesStarvedAt == nil
     {
       let id = handshakeQueue.removeFirst()
-      guard links.contains(id), links[id].phase != .closing else { continue }
+      guard links.contains(id), links[id].phase != .closing, let tls = links[id].tls else {
+        continue
+      }
       steps += 1
-      openUnopened(of: links[id], id)
+      openUnopened(of: links[id], tls, id)
     }
     if handshakeQueue.count <= Limits.handshakesWaitingMax / 2 { resumeAccepting() }
   }
 
   /// Steps 3 and 4 for bytes that were put aside. They are copied behind room for an unfinished
   /// record, into a buffer for tunnels to send from: those are never lent to the kernel.
-  private func openUnopened(of link: Link, _ id: SlotID) {
+  private func openUnopened(of link: Link, _ tls: TLSTransport, _ id: SlotID) {
     guard let buffer = store[ShardPool.tunnelSend].take() else {
       handshakesStarvedAt = store.returnCount
       handshakeQueue.append(id)
       return
     }
-    let bytes = link.unopened
-    link.unopened = []
+    let bytes = tls.unopened
+    tls.unopened = []
     let slice = Slice(
       buffer: buffer, offset: store[ShardPool.carry].shape.bytes, count: bytes.count)
     bytes.withUnsafeBytes { store.mutableBytes(slice).copyMemory(from: $0) }
     link.bytesIn += UInt64(bytes.count)
     link.liveness?.received(now: now)
-    openRecords(of: link, id, slice)
+    openRecords(of: link, tls, id, slice)
     store.release(slice)
     guard link.phase != .closing, link.heldRefusal == nil else { return }
-    if link.hasEnded { endLink(id, .peerClosed) } else { armReceive(of: link, id) }
+    if tls.hasEnded { endLink(id, .peerClosed) } else { armReceive(of: link, tls, id) }
   }
 }

@@ -2,6 +2,7 @@
 
 import RIBase
 import RIControl
+import RIQUIC
 import RIRing
 import RITLS
 import RITunnel
@@ -19,6 +20,13 @@ final class HubState {
   /// The extensions that this hub offers.
   let offer: Extensions
   let othersReplace: (Authentication) -> Void
+  /// What tunnels over QUIC share; nil: there are none.
+  let quic: QUICServerContext?
+  /// The hub's shards, and how one hands packets to another.
+  let shardCount: Int
+  let handOver: (Int, ForeignPackets) -> Void
+  /// Where this shard accepts edges over QUIC.
+  var packetPort: SlotID?
   /// Targets given by name, looked up anew when `staleAt` has passed.
   var resolved: [String: (addresses: [SocketAddress], staleAt: Instant)] = [:]
   /// The addresses that connections have not tried of their target's name.
@@ -32,10 +40,12 @@ final class HubState {
   let sessionShare: SessionShare
 
   /// `tunnelAddresses`: where this shard listens for edges. `othersReplace` tells the other shards
-  /// that an edge has authenticated here. `sessionShare` is for several shards; nil: all sessions.
+  /// that an edge has authenticated here, `handOver` gives one of them packets that are its.
+  /// `sessionShare` is for several shards; nil: all sessions.
   init(
     settings: HubSettings, tls: TLSServerContext, tunnelAddresses: [SocketAddress],
-    offer: Extensions = .all, sessionShare: SessionShare? = nil,
+    offer: Extensions = .all, sessionShare: SessionShare? = nil, quic: QUICServerContext? = nil,
+    shardCount: Int = 1, handOver: @escaping (Int, ForeignPackets) -> Void = { _, _ in },
     othersReplace: @escaping (Authentication) -> Void
   ) {
     self.sessionShare = sessionShare ?? SessionShare(alone: settings.udpSessionsMax)
@@ -44,6 +54,9 @@ final class HubState {
     self.tunnelAddresses = tunnelAddresses
     self.offer = offer
     self.othersReplace = othersReplace
+    self.quic = quic
+    self.shardCount = shardCount
+    self.handOver = handOver
     allowed = AllowedEdges(settings.allowedEdges)
     gate = HandshakeGate()
     lookups = Slab(capacity: Limits.targetLookupsMax)
@@ -54,13 +67,15 @@ final class HubState {
 /// the order says which of an edge's tunnels is the newest, on whatever shard.
 struct Authentication: Sendable {
   let edgeID: String
+  let transport: TunnelTransport
   let order: UInt64
 
   private static let count = Atomic<UInt64>(0)
 
   /// The next in this process's order.
-  init(of edgeID: String) {
+  init(of edgeID: String, over transport: TunnelTransport) {
     self.edgeID = edgeID
+    self.transport = transport
     order = Self.count.add(1, ordering: .relaxed).newValue
   }
 }
@@ -75,16 +90,39 @@ struct TargetLookup {
 
 extension Shard {
   func startHub(_ hub: HubState) throws(EngineError) {
-    for var address in hub.tunnelAddresses {
-      // Port 0: the second family takes the port that the first was given.
-      if address.port == 0, let tunnelPort { address.port = tunnelPort }
-      do {
-        let id = try openListener(on: address, purpose: .tunnels, reusePort: true)
+    for address in hub.tunnelAddresses {
+      do throws(RingError) {
+        let id = try openTunnelListener(on: address, hub)
         tunnelPort = listeners[id].address.port
         if index == 0 { report(.hubReady(address: listeners[id].address)) }
       } catch {
         if tunnelPort != nil, isWithoutFamily(address, error) { continue }
         throw .listen(address, error)
+      }
+    }
+    do throws(RingError) {
+      try startHubPackets(hub)
+    } catch {
+      if index == 0 { report(.warning("no QUIC: \(error) of UDP port \(tunnelPort ?? 0)")) }
+    }
+  }
+
+  /// Port 0: one that is free for both transports, and the same for the second family. Somebody may
+  /// take it between the looking and the taking.
+  private func openTunnelListener(
+    on address: SocketAddress, _ hub: HubState
+  ) throws(RingError) -> SlotID {
+    var address = address
+    let isFree = address.port == 0 && tunnelPort == nil
+    var triesLeft = isFree ? Limits.freePortTries : 1
+    while true {
+      if isFree { address.port = freePacketPort(on: SocketAddress(address.ip, 0), hub) }
+      if address.port == 0, let tunnelPort { address.port = tunnelPort }
+      do throws(RingError) {
+        return try openListener(on: address, purpose: .tunnels, reusePort: true)
+      } catch {
+        triesLeft -= 1
+        guard triesLeft > 0, error.code == ErrorNumber.addressInUse else { throw error }
       }
     }
   }
@@ -102,14 +140,16 @@ extension Shard {
       reportRefusal(peer, .tooManyHandshakes)
       return refuse(socket)
     }
+    let tls = TLSTransport(socket: socket, session: TLSLink(server: hub.tls, store: store))
+    let offer = hub.offer.intersection(.framed)
     let link = Link(
-      socket: socket, peer: peer, tls: TLSLink(server: hub.tls, store: store),
-      phase: .handshaking, handshake: .hub(HubHandshake(offering: hub.offer)))
+      .tls(tls), peer: peer, phase: .handshaking,
+      handshake: .hub(HubHandshake(offering: offer)), offer: offer)
     guard let id = links.insert(link) else {
       hub.gate.leave(peer.ip)
       return refuse(socket)
     }
-    beginHandshake(link, id)
+    beginHandshake(link, tls, id)
   }
 
   /// The edge has said who it is (SPEC 2.1 step 2).
@@ -119,7 +159,7 @@ extension Shard {
     switch verdict {
     case .needsMore: break
     case .accepted(let edge, let answer):
-      let authentication = Authentication(of: edge.id)
+      let authentication = Authentication(of: edge.id, over: link.transport.name)
       replaceTunnels(olderThan: authentication)
       hub.othersReplace(authentication)
       hub.gate.leave(link.peer.ip)
@@ -127,8 +167,9 @@ extension Shard {
       link.order = authentication.order
       link.line = answer
       linkReady(link, id, side: .hub)
-      endHandshakeReceive(of: link, id)
-      report(.edgeConnected(edgeID: edge.id, address: link.peer))
+      if let tls = link.tls { endHandshakeReceive(of: tls, id) }
+      report(
+        .edgeConnected(edgeID: edge.id, address: link.peer, transport: link.transport.name))
     case .refused(let edgeID, let answer):
       let reason = LinkEndReason.refused(edgeID: edgeID)
       let wait = hub.guesses.refused(link.peer.ip, now: now)
@@ -144,6 +185,7 @@ extension Shard {
   private func refuse(_ link: Link, _ id: SlotID, _ reason: LinkEndReason, _ answer: [UInt8]) {
     link.line = answer
     link.refusal = reason
+    if case .quic(let quic) = link.transport { sendLine(of: link, quic.tunnel, id) }
     markDirty(link, id)
   }
 
@@ -164,9 +206,12 @@ extension Shard {
     do throws(WireError) {
       let hello = try HelloMessage(parsing: payload)
       if !link.hasSaidHello {
-        let common = hub.offer.intersection(Extensions(names: hello.extensions))
-        // Streams that exist have the windows of the protocol.
-        if !common.isEmpty, tunnel.counters.streamsOpened > 0 { throw .lateHello }
+        let common = link.offer.intersection(Extensions(names: hello.extensions))
+        // Streams that exist have the windows of the protocol. Over QUIC nothing holds the
+        // control channel back for streams, nor them for it.
+        if !common.isEmpty, tunnel.framed != nil, tunnel.counters.streamsOpened > 0 {
+          throw .lateHello
+        }
         link.hasSaidHello = true
         takeIntoForce(common, hub, link)
       }
@@ -179,8 +224,11 @@ extension Shard {
 
   private func takeIntoForce(_ extensions: Extensions, _ hub: HubState, _ link: Link) {
     link.extensions = extensions
+    if case .quic(let quic) = link.transport {
+      quic.tunnel.usesUDPStreams = extensions.contains(.udpStream)
+    }
     if extensions.contains(.autoWindow) {
-      link.tunnel?.usesAutoWindows = true
+      link.tunnel?.framed?.usesAutoWindows = true
       link.liveness?.measureNow(now: now)
       _ = sendPings(on: link)
     }
@@ -202,19 +250,38 @@ extension Shard {
   func sendConfiguration(of edge: AllowedEdge, _ hub: HubState, _ link: Link) {
     let message =
       isDraining
-      ? edge.drainingMessage(offering: hub.offer, inForce: link.extensions)
-      : edge.message(offering: hub.offer)
+      ? edge.drainingMessage(offering: link.offer, inForce: link.extensions)
+      : edge.message(offering: link.offer)
     link.tunnel?.sendConfig(message.encodedFramePayload())
   }
 
-  /// An edge has one tunnel: a newer one ends the older (SPEC 2.1 step 5).
+  /// An edge has one tunnel: a newer one ends the older (SPEC 2.1 step 5). But an edge that changes
+  /// from one transport to the other and knows how to drain keeps the old tunnel for the streams
+  /// that it has (SPEC 3).
   func replaceTunnels(olderThan authentication: Authentication) {
     for id in links.ids
     where links[id].edge?.id == authentication.edgeID
       && links[id].order < authentication.order
     {
-      endLink(id, .replaced)
+      let link = links[id]
+      guard link.transport.name != authentication.transport, link.extensions.contains(.drain),
+        link.phase == .ready
+      else {
+        endLink(id, .replaced)
+        continue
+      }
+      if link.supersededAt == nil { link.supersededAt = now }
+      link.isDraining = true
     }
+  }
+
+  /// Whether a stream or session may be opened on a link. Its edge has gone over to another tunnel:
+  /// what it had opened by then is still on its way. One that goes on opening is another edge of
+  /// the same name, which the newer has replaced.
+  func admitsStreams(_ link: Link, _ id: SlotID) -> Bool {
+    guard let since = link.supersededAt, now - since > Limits.supersededGrace else { return true }
+    endLink(id, .replaced)
+    return false
   }
 
   /// Reports an edge that did not get in, unless there are too many of those.
@@ -253,8 +320,9 @@ extension Shard {
   // MARK: Streams come
 
   func streamOpened(
-    _ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link, _ id: SlotID
+    _ stream: StreamRef, of tunnel: Tunnel, _ link: Link, _ id: SlotID
   ) {
+    guard admitsStreams(link, id) else { return }
     guard case .hub(let hub) = role, let edge = link.edge, case .running = phase,
       case .success(let admission) = admitStream(
         header: tunnel.payload, edge: edge, settings: hub.settings),

@@ -1,60 +1,61 @@
-// Tunnels as connections: TLS handshake, the line exchange, liveness, and their end.
+// Tunnels as connections: the handshake, the line exchange, liveness, and their end.
 
 import RIBase
 import RIControl
+import RIQUIC
 import RIRing
 import RITLS
 import RITunnel
 import RIWire
 
 extension Shard {
-  func armReceive(of link: Link, _ id: SlotID) {
+  func armReceive(of link: Link, _ tls: TLSTransport, _ id: SlotID) {
     // Who waits for being refused has nothing more to say.
-    guard !link.receiving, link.phase != .closing, link.heldRefusal == nil else { return }
-    link.receiving = true
+    guard !tls.receiving, link.phase != .closing, link.heldRefusal == nil else { return }
+    tls.receiving = true
     if link.isStranger {
       ring.receive(
-        on: link.socket, into: ShardPool.small, limitBytes: Limits.handshakeReceiveBytes,
+        on: tls.socket, into: ShardPool.small, limitBytes: Limits.handshakeReceiveBytes,
         token: OperationToken(.handshakeReceive, id).token)
       return
     }
     let pool = ShardPool.tunnelReceive
     ring.receive(
-      on: link.socket, into: pool, limitBytes: store[pool].shape.bytes,
+      on: tls.socket, into: pool, limitBytes: store[pool].shape.bytes,
       token: OperationToken(.linkReceive, id).token)
   }
 
   /// A connected socket becomes a link in its TLS handshake. The whole exchange up to the answer
   /// line has `Limits.handshakeTimeout`.
-  func beginHandshake(_ link: Link, _ id: SlotID) {
+  func beginHandshake(_ link: Link, _ tls: TLSTransport, _ id: SlotID) {
     link.phase = .handshaking
     link.beganAt = now
-    ring.set(.noDelay(true), on: link.socket)
-    ring.set(.notSentLowWater(Limits.tunnelNotSentBytes), on: link.socket)
+    ring.set(.noDelay(true), on: tls.socket)
+    ring.set(.notSentLowWater(Limits.tunnelNotSentBytes), on: tls.socket)
     link.timer = schedule(.link, id, at: now + Limits.handshakeTimeout)
-    armReceive(of: link, id)
-    if link.tls.hasControlOutput { markDirty(link, id) }
+    armReceive(of: link, tls, id)
+    if tls.session.hasControlOutput { markDirty(link, id) }
   }
 
-  /// TLS is up: the edge sends its line, the hub waits for it.
+  /// The handshake is done: the edge sends its line, the hub waits for it.
   func linkEstablished(_ link: Link, _ id: SlotID) {
     link.phase = .awaitingLine
     if case .edge(let edge) = role { hubTrusted(edge, link, id) }
   }
 
-  /// Feeds the line exchange; `rest` keeps what follows the line.
-  func handleLine(of link: Link, _ id: SlotID, _ rest: inout Slice) {
+  /// Feeds the line exchange; returns how many bytes belonged to it.
+  func handleLine(of link: Link, _ id: SlotID, _ bytes: UnsafeRawBufferPointer) -> Int {
     switch (link.handshake, role) {
     case (.hub(var exchange), .hub(let hub)):
-      let (verdict, consumed) = exchange.receive(store.bytes(rest), edges: hub.allowed)
+      let (verdict, consumed) = exchange.receive(bytes, edges: hub.allowed)
       link.handshake = .hub(exchange)
-      _ = rest.removePrefix(consumed)
       edgeLineReceived(verdict, hub, link, id)
+      return consumed
     case (.edge(var exchange), .edge(let edge)):
-      let (verdict, consumed) = exchange.receive(store.bytes(rest))
+      let (verdict, consumed) = exchange.receive(bytes)
       link.handshake = .edge(exchange)
-      _ = rest.removePrefix(consumed)
       hubLineReceived(verdict, edge, link, id)
+      return consumed
     default: preconditionFailure("a link has the side of its shard")
     }
   }
@@ -66,8 +67,12 @@ extension Shard {
     metrics.tunnelsOpened += 1
     metrics.handshake.record(now - link.beganAt)
     link.connectedAt = ring.wallClockSeconds
-    link.tunnel = FramedTunnel(
-      role: side, store: store, now: now, budget: budget, seed: ring.random())
+    switch link.transport {
+    case .tls:
+      link.tunnel = .framed(
+        FramedTunnel(role: side, store: store, now: now, budget: budget, seed: ring.random()))
+    case .quic(let quic): link.tunnel = .quic(quic.tunnel)
+    }
     link.liveness = Liveness(role: side == .hub ? .hub : .edge, now: now)
     refreshPath(of: link)
     rescheduleLinkTimer(link, id)
@@ -84,7 +89,7 @@ extension Shard {
     let link = links[id]
     link.timer = nil
     if answerGuess(link, id) { return }
-    guard link.phase == .ready else { return endLink(id, .handshakeTimedOut) }
+    guard link.phase == .ready else { return endLink(id, link.refusal ?? .handshakeTimedOut) }
     if link.isLeaving, case .running = phase { return endLink(id, .drained) }
     guard sendPings(on: link) else { return endLink(id, .silent) }
     markDirty(link, id)
@@ -108,7 +113,7 @@ extension Shard {
     return true
   }
 
-  func pingReceived(_ tunnel: FramedTunnel, _ link: Link) {
+  func pingReceived(_ tunnel: Tunnel, _ link: Link) {
     if link.extensions.contains(.autoWindow), let ping = PingPayload(decoding: tunnel.payload) {
       link.liveness?.told(baseRoundTrip: ping.baseRoundTrip)
     }
@@ -135,10 +140,13 @@ extension Shard {
     // A peer may send as many PINGs or PONGs as it likes, but not have us make as many calls.
     if link.kernelAskedAt.map({ now - $0 >= Limits.roundTripInterval }) ?? true {
       link.kernelAskedAt = now
-      link.kernelRoundTrip = ring.minimumRoundTrip(of: link.socket)
+      switch link.transport {
+      case .tls(let tls): link.kernelRoundTrip = ring.minimumRoundTrip(of: tls.socket)
+      case .quic: break
+      }
     }
     let seen = [link.liveness?.baseRoundTrip, link.kernelRoundTrip]
-    link.tunnel?.pathRoundTrip = seen.compactMap { $0 }.max()
+    link.tunnel?.framed?.pathRoundTrip = seen.compactMap { $0 }.max()
   }
 
   // MARK: The end
@@ -149,7 +157,7 @@ extension Shard {
     let link = links[id]
     let wasReady = link.phase == .ready
     let reason = isOrderly(reason, link) ? .drained : reason
-    if !link.sending, !link.isLeaving, link.phase != .connecting { sayGoodbye(link, id) }
+    let wasConnecting = link.phase == .connecting
     link.phase = .closing
     for timer in [link.timer, link.heldBackTimer].compactMap(\.self) { timers.cancel(timer) }
     link.timer = nil
@@ -157,7 +165,7 @@ extension Shard {
     count(endOf: link, reason, wasReady: wasReady)
     if let tunnel = link.tunnel {
       keepTotals(of: tunnel)
-      tunnel.end()
+      tunnel.framed?.end()
     }
     link.tunnel = nil
     for index in 0..<connections.slotsEverUsed {
@@ -168,7 +176,10 @@ extension Shard {
       closeConnection(connection, .reset)
     }
     endSessions(tellsPeer: false) { $0.link == id }
-    ring.close(link.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
+    switch link.transport {
+    case .tls(let tls): close(tls, id, saysGoodbye: !link.isLeaving && !wasConnecting)
+    case .quic(let quic): close(quic, id, reason)
+    }
     switch role {
     case .hub(let hub): hubLinkEnded(hub, link, reason, wasReady: wasReady)
     case .edge(let edge): edgeLinkEnded(edge, link, id, reason, wasReady: wasReady)
@@ -181,37 +192,50 @@ extension Shard {
     return (link.isDraining || isDraining) && tunnel.streamsHeld == tunnel.sessionsHeld
   }
 
-  /// Half-closes a quiet link; it ends when its peer closes. One in its handshake ends at once.
+  /// Leaves a quiet link. On TLS that is a half-close, and it ends when its peer closes; over QUIC,
+  /// and in its handshake, it ends at once.
   func leave(_ id: SlotID) {
     let link = links[id]
     guard link.phase == .ready else { return endLink(id, .stopping) }
-    link.tls.close()
-    link.isLeaving = true
-    markDirty(link, id)
+    switch link.transport {
+    case .tls(let tls):
+      link.isLeaving = true
+      tls.session.close()
+      markDirty(link, id)
+    // All that was sent has been acknowledged.
+    case .quic: endLink(id, .drained)
+    }
+  }
+
+  private func close(_ tls: TLSTransport, _ id: SlotID, saysGoodbye: Bool) {
+    if saysGoodbye, !tls.sending { sayGoodbye(tls, id) }
+    ring.close(tls.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
   }
 
   /// One attempt to send what TLS has to say (an alert or close_notify).
-  private func sayGoodbye(_ link: Link, _ id: SlotID) {
-    link.tls.close()
-    guard link.tls.hasControlOutput, let buffer = store[ShardPool.tunnelSend].take() else { return }
+  private func sayGoodbye(_ tls: TLSTransport, _ id: SlotID) {
+    tls.session.close()
+    guard tls.session.hasControlOutput, let buffer = store[ShardPool.tunnelSend].take() else {
+      return
+    }
     var writer = BufferWriter(buffer, in: store)
-    link.tls.writeControl(to: &writer)
+    tls.session.writeControl(to: &writer)
     guard !writer.isEmpty else {
       store.release(buffer)
       return
     }
-    store.append(writer.slice, to: &link.outgoing)
-    link.sending = true
+    store.append(writer.slice, to: &tls.outgoing)
+    tls.sending = true
     ring.send(
-      link.outgoing, on: link.socket, mode: .attempt, token: OperationToken(.linkSend, id).token)
+      tls.outgoing, on: tls.socket, mode: .attempt, token: OperationToken(.linkSend, id).token)
   }
 
   func linkClosed(_ id: SlotID) {
-    guard links.contains(id) else { return }
+    guard links.contains(id), let tls = links[id].tls else { return }
     let link = links[id]
-    store.removeAll(from: &link.outgoing)
-    if let carry = link.carry { store.release(carry) }
-    link.carry = nil
+    store.removeAll(from: &tls.outgoing)
+    if let carry = tls.carry { store.release(carry) }
+    tls.carry = nil
     metrics.bytesIn &+= link.bytesIn
     metrics.bytesOut &+= link.bytesOut
     links.remove(id)

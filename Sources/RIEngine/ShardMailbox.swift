@@ -16,6 +16,8 @@ enum ShardCommand: Sendable {
   case updateAllowedEdges([AllowedEdge])
   /// What was handed to the firewall as the `serial`th is in force, or has failed.
   case firewallSettled(serial: UInt64)
+  /// Another shard's socket has received packets of a tunnel of this one.
+  case packets(ForeignPackets)
   case status(@Sendable (ShardStatus) -> Void)
   /// Whether streams are reported.
   case watchStreams(Bool)
@@ -50,6 +52,7 @@ extension Shard {
     case .edgeConnectedElsewhere(let authentication): replaceTunnels(olderThan: authentication)
     case .updateAllowedEdges(let edges): updateAllowedEdges(edges)
     case .firewallSettled(let serial): firewallSettled(serial: serial)
+    case .packets(let packets): receiveForeign(packets)
     case .status(let reply): reply(status)
     case .watchStreams(let isWanted): watchStreams(isWanted)
     case .probe: break

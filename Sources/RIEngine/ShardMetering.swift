@@ -2,6 +2,7 @@
 
 import RIBase
 import RIControl
+import RIQUIC
 import RITunnel
 
 extension LinkEndReason {
@@ -24,6 +25,22 @@ extension LinkEndReason {
     case .socket: .network
     case .tls: .tls
     case .protocolViolation: .protocolViolation
+    case .quic(let reason): reason.cause
+    }
+  }
+}
+
+extension QUICEndReason {
+  fileprivate var cause: LinkEndCause {
+    switch self {
+    case .closed(0): .peerClosed
+    case .closed: .refused
+    case .idle: .silent
+    case .handshakeTimeout: .timedOut
+    case .statelessReset: .forgotten
+    case .handshake, .alert: .tls
+    case .malformed, .streamMisuse, .failedAtPeer, .version, .library: .protocolViolation
+    case .ended: .stopping
     }
   }
 }
@@ -41,7 +58,7 @@ extension Shard {
   }
 
   /// Keeps what a tunnel has counted, before it goes.
-  func keepTotals(of tunnel: FramedTunnel) { metrics.traffic.add(tunnel.totals) }
+  func keepTotals(of tunnel: Tunnel) { metrics.traffic.add(tunnel.totals) }
 
   /// A tick has done its work, and the next wait begins.
   func noteLoop() { metrics.loop.record(ring.updateNow() - now) }
@@ -51,8 +68,8 @@ extension Shard {
     var all = metrics
     for index in 0..<links.slotsEverUsed {
       guard let id = links.id(at: index) else { continue }
-      all.bytesIn &+= links[id].bytesIn
-      all.bytesOut &+= links[id].bytesOut
+      all.bytesIn &+= links[id].wireBytes.received
+      all.bytesOut &+= links[id].wireBytes.sent
       if let tunnel = links[id].tunnel { all.traffic.add(tunnel.totals) }
     }
     return all

@@ -113,23 +113,26 @@ extension Shard {
     swap(&scratch, &dirtyLinks)
     for id in scratch where links.contains(id) {
       links[id].isDirty = false
-      flushLink(links[id], id)
+      switch links[id].transport {
+      case .tls(let tls): flushLink(links[id], tls, id)
+      case .quic: sentLinks.append(id)
+      }
     }
     scratch.removeAll(keepingCapacity: true)
   }
 
   /// Steps 8 to 11: control output of TLS, then frames by priority, sealed into one buffer; one
   /// send in flight. What does not fit waits, so that what is urgent then goes first.
-  private func flushLink(_ link: Link, _ id: SlotID) {
-    guard !link.sending, link.phase != .connecting, link.phase != .closing else { return }
+  private func flushLink(_ link: Link, _ tls: TLSTransport, _ id: SlotID) {
+    guard !tls.sending, link.phase != .connecting, link.phase != .closing else { return }
     guard let buffer = store[ShardPool.tunnelSend].take() else {
       markDirty(link, id)
       return
     }
     var writer = BufferWriter(buffer, in: store)
-    if link.tls.hasControlOutput { link.tls.writeControl(to: &writer) }
-    if link.tls.isEstablished, !link.isLeaving { sealFrames(of: link, id, into: &writer) }
-    if link.tunnel?.isHeldBack == true, link.heldBackTimer == nil {
+    if tls.session.hasControlOutput { tls.session.writeControl(to: &writer) }
+    if tls.session.isEstablished, !link.isLeaving { sealFrames(of: link, tls, id, into: &writer) }
+    if link.tunnel?.framed?.isHeldBack == true, link.heldBackTimer == nil {
       link.heldBackTimer = schedule(.heldBack, id, at: now + Limits.heldBackInterval)
     }
     guard link.phase != .closing, !writer.isEmpty else {
@@ -138,22 +141,24 @@ extension Shard {
       return
     }
     link.bytesOut += UInt64(writer.count)
-    store.append(writer.slice, to: &link.outgoing)
-    link.sending = true
+    store.append(writer.slice, to: &tls.outgoing)
+    tls.sending = true
     link.backlog.sendBegan(now: now)
     ring.send(
-      link.outgoing, on: link.socket, mode: .all, token: OperationToken(.linkSend, id).token)
+      tls.outgoing, on: tls.socket, mode: .all, token: OperationToken(.linkSend, id).token)
   }
 
-  private func sealFrames(of link: Link, _ id: SlotID, into writer: inout BufferWriter) {
+  private func sealFrames(
+    of link: Link, _ tls: TLSTransport, _ id: SlotID, into writer: inout BufferWriter
+  ) {
     if !link.line.isEmpty { takeLine(of: link) }
-    if link.line.isEmpty { link.tunnel?.pollFrames(into: batch, now: now) }
+    if link.line.isEmpty { link.tunnel?.framed?.pollFrames(into: batch, now: now) }
     guard !batch.isEmpty else { return }
-    let sealed = link.tls.seal(batch, from: 0, into: &writer)
+    let sealed = tls.session.seal(batch, from: 0, into: &writer)
     precondition(sealed == batch.byteCount, "a batch fits its buffer")
     batch.clear()
     // What was sent made room for more, or was the last of a stream.
-    if let tunnel = link.tunnel { handleEvents(of: tunnel, link, id) }
+    if let tunnel = link.tunnel?.framed { handleEvents(of: tunnel, link, id) }
   }
 
   /// A hub's line can be longer than a batch: then it goes in parts, before any frame.
@@ -166,25 +171,27 @@ extension Shard {
   }
 
   func linkSent(_ id: SlotID, _ completion: Completion) {
-    guard links.contains(id) else { return }
+    guard links.contains(id), let tls = links[id].tls else { return }
     let link = links[id]
-    link.sending = false
+    tls.sending = false
     if link.phase == .closing { return }
     guard completion.result > 0 else {
       endLink(id, .socket(code: -completion.result))
       return
     }
-    store.dropFirst(Int(completion.result), from: &link.outgoing)
+    store.dropFirst(Int(completion.result), from: &tls.outgoing)
     link.backlog.sent(Int(completion.result), now: now)
     readOn(link)
-    guard link.outgoing.isEmpty else {
-      link.sending = true
+    guard tls.outgoing.isEmpty else {
+      tls.sending = true
       ring.send(
-        link.outgoing, on: link.socket, mode: .all, token: OperationToken(.linkSend, id).token)
+        tls.outgoing, on: tls.socket, mode: .all, token: OperationToken(.linkSend, id).token)
       return
     }
-    if link.isLeaving, !link.tls.hasControlOutput { return ring.shutdownSending(link.socket) }
-    if link.refusal != nil || !link.line.isEmpty || link.tls.hasControlOutput
+    if link.isLeaving, !tls.session.hasControlOutput {
+      return ring.shutdownSending(tls.socket)
+    }
+    if link.refusal != nil || !link.line.isEmpty || tls.session.hasControlOutput
       || link.tunnel?.hasOutput == true
     {
       markDirty(link, id)

@@ -1,6 +1,7 @@
 // The buffer pools of a shard: who owns how many buffers, and why they have the sizes they have.
 
 import RIBase
+import RIQUIC
 
 /// Ids and shapes of a shard's pools. Memory is touched when first used only.
 enum ShardPool {
@@ -29,8 +30,17 @@ enum ShardPool {
   /// What operators see them by, in the order of their ids.
   static let names = [
     "small", "bulk", "tunnelReceive", "tunnelSend", "carry", "stash", "datagramReceive",
-    "datagramSend", "datagramQueue",
+    "datagramSend", "datagramQueue", "packetReceive", "packetSend", "quicReceive", "quicHold",
   ]
+  /// Received packets: as many as the kernel joins, with what it says of them in front.
+  static let packetReceive = PoolID(9)
+  /// Packets on their way to sockets: what one call takes.
+  static let packetSend = PoolID(10)
+  /// What received packets carried, opened: the data of a receive lies together.
+  static let quicReceive = PoolID(11)
+  /// Small pieces of what was sent over QUIC, until it is acknowledged.
+  static let quicHold = PoolID(12)
+  static let quic = QUICPools(receive: quicReceive, hold: quicHold)
 
   /// A TLS record at its longest: header, 2^14 bytes and expansion (RFC 8446 section 5.2).
   static let recordBytesMax = 5 + 16_384 + 256
@@ -42,7 +52,8 @@ enum ShardPool {
   static func shapes(memoryBudgetBytes: Int) -> [BufferPoolShape] {
     [
       BufferPoolShape(count: 1024, bytes: 8 * 1024),
-      BufferPoolShape(count: 128, bytes: 64 * 1024),
+      // Over QUIC what was sent keeps its buffers until it is acknowledged.
+      BufferPoolShape(count: 512, bytes: 64 * 1024),
       BufferPoolShape(count: 8, bytes: 256 * 1024, headroomBytes: 17 * 1024),
       BufferPoolShape(count: 512, bytes: 256 * 1024),
       BufferPoolShape(count: Limits.tunnelsMax, bytes: 17 * 1024),
@@ -51,6 +62,10 @@ enum ShardPool {
       BufferPoolShape(count: 512, bytes: 65 * 1024, lentMax: 128),
       BufferPoolShape(count: 64, bytes: 128 * 1024),
       BufferPoolShape(count: 8192, bytes: Limits.smallDatagramBytes),
+      BufferPoolShape(count: 64, bytes: 65 * 1024),
+      BufferPoolShape(count: 128, bytes: 64 * 1024),
+      BufferPoolShape(count: 64, bytes: 256 * 1024),
+      BufferPoolShape(count: 1024, bytes: 32 * 1024),
     ]
   }
 }

@@ -20,7 +20,7 @@ extension Shard {
     guard links.contains(session.link), let tunnel = links[session.link].tunnel else { return }
     let link = links[session.link]
     link.datagramAt = now
-    let mustWait = link.sending
+    let mustWait = link.isSending
     let bytesMax = mustWait ? link.backlog.limitBytes : Limits.datagramBytesQueuedMax
     var rest = datagram.payload
     repeat {
@@ -69,7 +69,7 @@ extension Shard {
     stuckDroppedAt = now
     var dropped = 0
     for index in 0..<links.slotsEverUsed {
-      guard let id = links.id(at: index), links[id].sending, links[id].backlog.isStuck(now: now)
+      guard let id = links.id(at: index), links[id].isSending, links[id].backlog.isStuck(now: now)
       else { continue }
       dropped += links[id].tunnel?.dropDatagrams() ?? 0
     }
@@ -80,7 +80,7 @@ extension Shard {
   // MARK: Out of the tunnel
 
   /// A datagram of the peer.
-  func datagramArrived(_ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link) {
+  func datagramArrived(_ stream: StreamRef, of tunnel: Tunnel, _ link: Link) {
     let id = tunnel.owner(of: stream)
     guard sessions.contains(id) else { return }
     link.datagramAt = now
@@ -99,7 +99,7 @@ extension Shard {
     }
   }
 
-  func sessionClosed(_ stream: StreamRef, of tunnel: FramedTunnel) {
+  func sessionClosed(_ stream: StreamRef, of tunnel: Tunnel) {
     let id = tunnel.owner(of: stream)
     if sessions.contains(id) { endSession(id, tellsPeer: false) }
   }

@@ -58,7 +58,7 @@ extension Shard {
   }
 
   private func openSession(
-    _ datagram: Datagram, _ listener: SlotID, _ link: SlotID, _ tunnel: FramedTunnel
+    _ datagram: Datagram, _ listener: SlotID, _ link: SlotID, _ tunnel: Tunnel
   ) -> SlotID? {
     let address = listeners[listener].address
     let destination = SocketAddress(datagram.local ?? address.ip, address.port)

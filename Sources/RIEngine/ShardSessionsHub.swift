@@ -8,7 +8,8 @@ import RIWire
 
 extension Shard {
   /// A client's first datagram is on its way: `payload` is its header.
-  func sessionOpened(_ stream: StreamRef, of tunnel: FramedTunnel, _ link: Link, _ id: SlotID) {
+  func sessionOpened(_ stream: StreamRef, of tunnel: Tunnel, _ link: Link, _ id: SlotID) {
+    guard admitsStreams(link, id) else { return }
     guard case .hub(let hub) = role, let edge = link.edge, case .running = phase,
       case .success(let admission) = admitSession(
         header: tunnel.payload, edge: edge, settings: hub.settings)
@@ -23,7 +24,7 @@ extension Shard {
     findTarget(admission.target.host, for: owner, hub)
   }
 
-  private func refuseSession(_ stream: StreamRef, of tunnel: FramedTunnel) {
+  private func refuseSession(_ stream: StreamRef, of tunnel: Tunnel) {
     counters.sessionsRefused += 1
     tunnel.reset(stream)
   }

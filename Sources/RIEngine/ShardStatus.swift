@@ -35,13 +35,14 @@ extension Shard {
   private func status(of link: Link) -> LinkStatus? {
     guard link.phase == .ready, let tunnel = link.tunnel else { return nil }
     return LinkStatus(
-      edgeID: edgeID(of: link), address: "\(link.peer)", transport: .tcpTls,
+      edgeID: edgeID(of: link), address: "\(link.peer)", transport: link.transport.name,
       connectedAt: link.connectedAt, roundTrip: link.liveness?.roundTrip?.seconds,
       baseRoundTrip: link.liveness?.baseRoundTrip?.seconds, extensions: link.extensions.names,
       draining: link.isDraining || isDraining, activeStreams: tunnel.activeStreams,
       sustainedStreams: tunnel.sustainedStreams, udpSessions: tunnel.activeSessions,
       queuedBytes: tunnel.queuedBytes.total + tunnel.datagramBytesQueued,
-      queueLimitBytes: link.backlog.limitBytes, bytesIn: link.bytesIn, bytesOut: link.bytesOut)
+      queueLimitBytes: link.backlog.limitBytes, bytesIn: link.wireBytes.received,
+      bytesOut: link.wireBytes.sent)
   }
 
   private func edgeID(of link: Link) -> String {

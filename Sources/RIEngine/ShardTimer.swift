@@ -26,6 +26,14 @@ struct ShardTimer {
     case relief
     /// A request to the STUN server is due.
     case stun
+    /// A socket of packets that has failed is tried again.
+    case packets
+    /// The hub has not been reached over QUIC for so long that TLS is tried.
+    case fallback
+    /// A tunnel is on TLS: QUIC is tried again.
+    case quicRetry
+    /// An address of this machine has changed.
+    case addresses
     case drain
   }
 
@@ -67,6 +75,10 @@ extension Shard {
     case .trim: trimPools()
     case .relief: relieveStarvation()
     case .stun: stunTimerFired()
+    case .packets: armPackets(timer.slot)
+    case .fallback: fallbackTimerFired()
+    case .quicRetry: quicRetryTimerFired()
+    case .addresses: addressTimerFired()
     case .heldBack:
       if links.contains(timer.slot) {
         links[timer.slot].heldBackTimer = nil

@@ -8,15 +8,15 @@ import RIBase
 /// (io_uring_prep_recvmsg_multishot(3)).
 ///
 /// ```
-/// 0        16            48               112
+/// 0        16            48               144
 /// | header | source name | control data   | payload …
 /// ```
 /// The header is four 32-bit words: name bytes, control bytes, payload bytes, MSG_* flags.
 enum DatagramLayout {
   static let headerBytes = 16
   static let nameBytes = 32
-  /// Room for one in6_pktinfo and one UDP_GRO size; also for what `encodeControl` writes.
-  static let controlBytes = 64
+  /// Room for one in6_pktinfo, one UDP_GRO size and one traffic class.
+  static let controlBytes = 96
   static let controlOffset = headerBytes + nameBytes
   static let payloadOffset = controlOffset + controlBytes
 
@@ -45,7 +45,7 @@ enum DatagramLayout {
     return datagram
   }
 
-  /// Reads the control messages (cmsg(3)): destination address and segment size.
+  /// Reads the control messages (cmsg(3)): destination address, segment size, congestion marks.
   private static func readControl(_ control: UnsafeRawBufferPointer, into datagram: inout Datagram)
   {
     let headBytes = MemoryLayout<cmsghdr>.size
@@ -64,6 +64,10 @@ enum DatagramLayout {
         datagram.local = IPAddress(data.loadUnaligned(as: ri_in6_pktinfo.self).address)
       case (Int32(IPPROTO_UDP), RI_UDP_GRO) where data.count >= MemoryLayout<Int32>.size:
         datagram.segmentBytes = Int(data.loadUnaligned(as: Int32.self))
+      case (Int32(IPPROTO_IP), Int32(IP_TOS)) where data.count >= 1:
+        datagram.congestionMarks = data[0] & 3
+      case (Int32(IPPROTO_IPV6), Int32(IPV6_TCLASS)) where data.count >= MemoryLayout<Int32>.size:
+        datagram.congestionMarks = UInt8(data.loadUnaligned(as: Int32.self) & 3)
       default: break
       }
       offset += (length + 7) & ~7

@@ -18,4 +18,5 @@ public enum ErrorNumber {
   public static let noSuchName = ENOENT
   public static let noSuchFamily = EAFNOSUPPORT
   public static let noSuchAddress = EADDRNOTAVAIL
+  public static let addressInUse = EADDRINUSE
 }

@@ -61,6 +61,9 @@ public struct Datagram: Sendable {
   /// kernel joined them (UDP_GRO).
   public var payload: Slice
   public var segmentBytes: Int
+  /// The two bits of explicit congestion notification (RFC 3168) that it came with, when the socket
+  /// reports them (`SocketOption.congestionMarks`), else 0.
+  public var congestionMarks: UInt8 = 0
 }
 
 /// How a send treats a socket that is full.
@@ -95,6 +98,11 @@ public enum SocketOption: Sendable {
   case sendBufferBytes(Int)
   /// TCP_CONGESTION.
   case congestionControl(String)
+  /// Reports the congestion marks of datagrams (IP_RECVTOS, IPV6_RECVTCLASS).
+  case congestionMarks
+  /// Sends datagrams whole or not at all, up to what the device takes (IP_PMTUDISC_PROBE): whoever
+  /// asks finds out by itself what the path carries.
+  case unfragmented
 }
 
 /// A socket call failed.
@@ -144,14 +152,24 @@ public protocol IORing: AnyObject {
   func bindDatagram(to address: SocketAddress, reusePort: Bool) throws(RingError) -> Socket
   /// An unconnected TCP socket for `connect`.
   func makeStreamSocket(_ family: IPAddress.Family) throws(RingError) -> Socket
-  /// A UDP socket connected to `address`.
-  func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket
+  /// A UDP socket connected to `address`, from `source`, which other sockets may be bound to (nil:
+  /// any). What comes from there to here is then this socket's, and not theirs.
+  func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket
   func localAddress(of socket: Socket) -> SocketAddress?
   func peerAddress(of socket: Socket) -> SocketAddress?
   /// The shortest time to the peer of a TCP connection and back that the kernel has seen of late;
   /// nil where it is not known.
   func minimumRoundTrip(of socket: Socket) -> Interval?
   func set(_ option: SocketOption, on socket: Socket)
+  /// The bytes that a socket's receive and send buffers have, as `receiveBufferBytes` and
+  /// `sendBufferBytes` count them; nil where it is not known.
+  func bufferBytes(of socket: Socket) -> (receive: Int, send: Int)?
+  /// A socket that `receiveDatagrams` can be asked of: it brings something, never mind what,
+  /// whenever an address or a route of this machine has changed, and ends with an error when it had
+  /// too much to bring.
+  func watchAddresses() throws(RingError) -> Socket
   /// Ends the sending direction (FIN after what was sent). For when no send is pending.
   func shutdownSending(_ socket: Socket)
 
@@ -167,18 +185,19 @@ public protocol IORing: AnyObject {
   /// sent bytes from the queue at completion; it may append meanwhile, but not remove.
   func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token)
   /// Receives datagrams until cancelled or failed; read each completion by `datagram(in:)`. A
-  /// buffer takes 112 bytes besides the payload; a datagram that was cut for want of room reads as
+  /// buffer takes 144 bytes besides the payload; a datagram that was cut for want of room reads as
   /// nil.
   func receiveDatagrams(on socket: Socket, into pool: PoolID, token: Token)
   /// Sends one slice as datagrams of `segmentBytes` each (0: one datagram) to `destination` (nil:
-  /// the connected peer), from `source` where the socket has several addresses. Several may be
-  /// pending. A full socket may end it with -EAGAIN: then the rest of it is not sent. Where the
-  /// kernel does not cut datagrams of this size it may end with -EINVAL, -EMSGSIZE, -EIO or
-  /// -EOPNOTSUPP: then nothing of it is sent. A connected socket whose peer's host said that nobody
+  /// the connected peer), from `source` where the socket has several addresses, with
+  /// `congestionMarks` (two bits, RFC 3168) in the IP header. Several may be pending. A full socket
+  /// may end it with -EAGAIN: then the rest of it is not sent. Where the kernel does not cut
+  /// datagrams of this size it may end with -EINVAL, -EMSGSIZE, -EIO or -EOPNOTSUPP: then nothing
+  /// of it is sent. A connected socket whose peer's host said that nobody
   /// listens there ends its next operation with -ECONNREFUSED.
   func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
-    from source: IPAddress?, token: Token)
+    from source: IPAddress?, congestionMarks: UInt8, token: Token)
   /// Completes with 0 at `deadline`, or -ECANCELED.
   func timeout(at deadline: Instant, token: Token)
   /// Looks a host name or address literal up; completes with the number of addresses or a negated

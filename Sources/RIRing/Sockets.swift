@@ -52,9 +52,17 @@ struct Sockets {
     return socket
   }
 
-  func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
+  func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket {
     let socket = try make(SOCK_DGRAM, address.ip.family)
     reportDatagramDetails(socket, address.ip.family)
+    do throws(RingError) {
+      if let source { try bind(socket, to: source, reusePort: true) }
+    } catch {
+      closeNow(socket)
+      throw error
+    }
     let result = KernelAddress(address).withSockaddr { connect(socket.descriptor, $0, $1) }
     if result != 0 {
       let code = errno
@@ -99,7 +107,29 @@ struct Sockets {
       _ = name.withCString {
         setsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_CONGESTION, $0, socklen_t(strlen($0)))
       }
+    // Of the two families a socket takes its own.
+    case .congestionMarks:
+      setInt(socket, Int32(IPPROTO_IP), IP_RECVTOS, 1)
+      setInt(socket, Int32(IPPROTO_IPV6), IPV6_RECVTCLASS, 1)
+    case .unfragmented:
+      setInt(socket, Int32(IPPROTO_IP), IP_MTU_DISCOVER, RI_IP_PMTUDISC_PROBE)
+      setInt(socket, Int32(IPPROTO_IPV6), IPV6_MTU_DISCOVER, RI_IP_PMTUDISC_PROBE)
     }
+  }
+
+  /// The kernel doubles what was asked for, for its own use (socket(7)).
+  func bufferBytes(of socket: Socket) -> (receive: Int, send: Int)? {
+    guard let receive = getInt(socket, SOL_SOCKET, SO_RCVBUF),
+      let send = getInt(socket, SOL_SOCKET, SO_SNDBUF)
+    else { return nil }
+    return (Int(receive) / 2, Int(send) / 2)
+  }
+
+  /// rtnetlink(7): addresses and routes of both families.
+  func watchAddresses() throws(RingError) -> Socket {
+    let descriptor = ri_watch_addresses(nonblocking ? 1 : 0)
+    if descriptor < 0 { throw RingError(call: "netlink", code: -descriptor) }
+    return Socket(descriptor: descriptor)
   }
 
   /// Whether a buffer size that was set can be left to the kernel again (SO_BUF_LOCK, socket(7)).
@@ -194,5 +224,11 @@ struct Sockets {
     var value = value
     let size = socklen_t(MemoryLayout<Int32>.size)
     return setsockopt(socket.descriptor, level, name, &value, size) == 0
+  }
+
+  private func getInt(_ socket: Socket, _ level: Int32, _ name: Int32) -> Int32? {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(socket.descriptor, level, name, &value, &size) == 0 ? value : nil
   }
 }

@@ -12,18 +12,6 @@ public enum RecordImplementation: Sendable {
   case openSSL
 }
 
-/// By what an edge knows its hub.
-public enum HubTrust: Sendable {
-  /// The public key has this hash.
-  case pin(CertificatePin)
-  /// A certificate for `hostName` (or IP address) from these authorities; nil: the system's.
-  case authorities(caFile: String?, hostName: String)
-  /// The key seen first, or any when there was none: the caller remembers `TLSLink.peerPin`.
-  case firstUse(known: CertificatePin?)
-  /// Anything.
-  case insecure
-}
-
 /// What a hub's links share. Immutable; safe from any thread.
 public final class TLSServerContext: @unchecked Sendable {
   // SAFETY: `SSL_CTX *`, not changed after init, counted atomically by OpenSSL; freed in deinit.

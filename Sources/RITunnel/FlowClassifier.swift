@@ -6,15 +6,15 @@ import RIBase
 ///
 /// Sustained is a stream that is more than 10 s old and has moved more than 20 Mbit/s on average
 /// over its life. The verdict is for good, which is for the caller to remember.
-struct FlowClassifier {
-  let openedAt: Instant
-  private(set) var bytes: UInt64 = 0
+package struct FlowClassifier {
+  package let openedAt: Instant
+  package private(set) var bytes: UInt64 = 0
 
-  init(now: Instant) { openedAt = now }
+  package init(now: Instant) { openedAt = now }
 
   /// Counts bytes and says whether the stream is sustained at `now`.
   @inline(__always)
-  mutating func moved(_ count: Int, now: Instant) -> Bool {
+  package mutating func moved(_ count: Int, now: Instant) -> Bool {
     bytes &+= UInt64(count)
     let age = now - openedAt
     guard age > Limits.sustainedAge else { return false }

@@ -108,26 +108,26 @@ struct SendWindow {
 /// so it can never be stalled for good. Credit returned then never exceeds bytes consumed, so the
 /// peer was ever granted its first window and what was returned: it breaks its word exactly when
 /// more than the largest window is outstanding.
-struct ReceiveWindow {
+package struct ReceiveWindow {
   /// Received and not yet returned as credit.
-  private(set) var outstanding: Int32 = 0
+  package private(set) var outstanding: Int32 = 0
   /// Consumed and not yet returned as credit; 0...outstanding.
   private(set) var unreturned: Int32 = 0
   /// With `autoWindow` the peer's window; by the published rules a lower bound of it.
-  private(set) var window: Int32
-  let isAuto: Bool
+  package private(set) var window: Int32
+  package let isAuto: Bool
 
-  init(limits: WindowLimits, isAuto: Bool) {
+  package init(limits: WindowLimits, isAuto: Bool) {
     self.isAuto = isAuto
     window = Int32(isAuto ? limits.autoBytesMin : limits.bytesMin)
   }
 
   /// Received and not yet consumed.
-  var buffered: Int { Int(outstanding - unreturned) }
+  package var buffered: Int { Int(outstanding - unreturned) }
 
   /// Counts bytes that arrived. Returns false, and counts nothing, if that is more than the peer
   /// was granted.
-  mutating func received(_ bytes: Int, limits: WindowLimits) -> Bool {
+  package mutating func received(_ bytes: Int, limits: WindowLimits) -> Bool {
     let sum = Int(outstanding) + bytes
     guard sum <= (isAuto ? Int(window) : limits.bytesMax) else { return false }
     outstanding = Int32(truncatingIfNeeded: sum)
@@ -136,7 +136,7 @@ struct ReceiveWindow {
   }
 
   /// Counts bytes written to the local socket; at most `buffered`.
-  mutating func consumed(_ bytes: Int) {
+  package mutating func consumed(_ bytes: Int) {
     precondition(bytes >= 0 && bytes <= buffered, "more consumed than arrived")
     unreturned += Int32(truncatingIfNeeded: bytes)
   }
@@ -148,7 +148,7 @@ struct ReceiveWindow {
   /// byte, would make a slow consumer's stream a stream of tiny frames, while it has most of a
   /// window still to consume.)
   /// `stepMax` makes the steps smaller, for a sender that keeps only a part of its window in use.
-  func creditDue(target: Int, stepMax: Int = .max) -> Int {
+  package func creditDue(target: Int, stepMax: Int = .max) -> Int {
     let window = Int(window)
     let withheld = isAuto ? window - target : max(0, window - target)
     let returnable = Int(unreturned) - withheld
@@ -159,7 +159,7 @@ struct ReceiveWindow {
 
   /// Counts credit handed to the transport. With `autoWindow` what was withheld has made the window
   /// smaller, and what goes beyond the bytes consumed makes it larger.
-  mutating func returned(_ bytes: Int) {
+  package mutating func returned(_ bytes: Int) {
     precondition(bytes >= 0 && (isAuto || bytes <= unreturned), "credit that was not consumed")
     guard isAuto else {
       unreturned -= Int32(truncatingIfNeeded: bytes)

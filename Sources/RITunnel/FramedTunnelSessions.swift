@@ -5,14 +5,16 @@ import RIBase
 import RIWire
 
 /// Datagrams that wait for their turn.
-struct DatagramsQueued {
-  var count = 0
-  var bytes = 0
+package struct DatagramsQueued {
+  package private(set) var count = 0
+  package private(set) var bytes = 0
   /// Those above `Limits.smallDatagramBytes`.
-  var largeCount = 0
+  package private(set) var largeCount = 0
 
-  mutating func add(_ datagram: Slice) { change(by: 1, datagram) }
-  mutating func remove(_ datagram: Slice) { change(by: -1, datagram) }
+  package init() {}
+
+  package mutating func add(_ datagram: Slice) { change(by: 1, datagram) }
+  package mutating func remove(_ datagram: Slice) { change(by: -1, datagram) }
 
   private mutating func change(by sign: Int, _ datagram: Slice) {
     count += sign
@@ -23,7 +25,7 @@ struct DatagramsQueued {
   /// Whether a session with `queue` may queue one more. Of what is left of a limit a session takes
   /// half at most (dynamic thresholds, Choudhury and Hahne 1998): one that floods its queue leaves
   /// as much to the others, and a session without a queue finds room.
-  func take(_ datagram: Slice, behind queue: SliceQueue, bytesMax: Int) -> Bool {
+  package func take(_ datagram: Slice, behind queue: SliceQueue, bytesMax: Int) -> Bool {
     let isLarge = Int(datagram.count) > Limits.smallDatagramBytes
     let free = (
       count: Limits.datagramsQueuedMax - count, bytes: bytesMax - bytes - Int(datagram.count),

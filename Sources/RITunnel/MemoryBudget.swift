@@ -16,7 +16,7 @@ public enum MemoryPressure: String, Sendable, Codable {
 public final class MemoryBudget {
   public let bytes: Int
   /// What windows have been granted beyond the floor of `autoWindow`.
-  @exclusivity(unchecked) public internal(set) var grownBytes = 0
+  @exclusivity(unchecked) public package(set) var grownBytes = 0
   @exclusivity(unchecked) public private(set) var pressure = MemoryPressure.none
 
   public init(bytes: Int) { self.bytes = bytes }
@@ -29,7 +29,7 @@ public final class MemoryBudget {
 
   /// Whether a window may grow by so many bytes. Half of the budget is for growth, so that those
   /// who grew and then stall leave the other half to everyone else.
-  func mayGrow(by count: Int) -> Bool {
+  package func mayGrow(by count: Int) -> Bool {
     pressure == .none && grownBytes + count <= bytes / 2
   }
 }

@@ -17,7 +17,7 @@ public struct QueuedBytes: Equatable, Sendable {
     }
   }
 
-  subscript(tier: Tier) -> Int {
+  package subscript(tier: Tier) -> Int {
     get {
       switch tier {
       case .data: data

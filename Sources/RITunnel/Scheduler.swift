@@ -121,7 +121,7 @@ struct Scheduler {
 /// The share keeps a slow link from being used up by the guarantee: for each byte of data at most
 /// `Limits.sustainedBytesPerDataByte` sustained ones, and the first frames are data's, so that what
 /// is small never waits behind a sustained frame.
-struct SustainedAllowance {
+package struct SustainedAllowance {
   /// In billionths of a byte, so that none is lost between two polls.
   private var tokens = Self.tokensMax
   private var filledAt = Instant(nanoseconds: 0)
@@ -135,7 +135,7 @@ struct SustainedAllowance {
   private static let nanosecondsToFill = Int64(tokensMax / tokensPerNanosecond + 1)
 
   /// Bytes that may be sent now.
-  mutating func bytes(now: Instant) -> Int {
+  package mutating func bytes(now: Instant) -> Int {
     if now > filledAt {
       let span = Int(min((now - filledAt).nanoseconds, Self.nanosecondsToFill))
       tokens = min(Self.tokensMax, tokens + span * Self.tokensPerNanosecond)
@@ -146,7 +146,7 @@ struct SustainedAllowance {
 
   /// Counts bytes that were sent while both tiers were waiting; at most `bytes(now:)` of the
   /// sustained one.
-  mutating func sent(_ bytes: Int, in tier: Tier) {
+  package mutating func sent(_ bytes: Int, in tier: Tier) {
     switch tier {
     case .data:
       share = min(
@@ -157,5 +157,7 @@ struct SustainedAllowance {
     }
   }
 
-  mutating func dataIsIdle() { share = 0 }
+  package mutating func dataIsIdle() { share = 0 }
+
+  package init() {}
 }

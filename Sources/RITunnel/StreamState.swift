@@ -6,8 +6,9 @@ import RIBase
 public struct StreamRef: Hashable, Sendable {
   public let slot: SlotID
 
+  /// For whoever makes a tunnel.
   @inlinable
-  init(slot: SlotID) { self.slot = slot }
+  package init(slot: SlotID) { self.slot = slot }
 
   /// Names no stream.
   public static let none = StreamRef(slot: .none)

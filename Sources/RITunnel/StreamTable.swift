@@ -7,7 +7,7 @@ import RIBase
 /// log2(`Limits.streamsPerTunnelMax`) times in a tunnel's life.
 ///
 /// The peer chooses the ids, so the multiplier that spreads them is made of a seed.
-struct StreamTable {
+package struct StreamTable {
   /// Id 0 names no stream: it marks a free entry.
   private struct Entry {
     var id: UInt32 = 0
@@ -18,9 +18,9 @@ struct StreamTable {
   private var mask: Int
   private var shift: UInt64
   private let multiplier: UInt64
-  private(set) var count = 0
+  package private(set) var count = 0
 
-  init(seed: UInt64, capacity: Int = 16) {
+  package init(seed: UInt64, capacity: Int = 16) {
     precondition(capacity > 0 && capacity & (capacity - 1) == 0)
     entries = Array(repeating: Entry(), count: capacity)
     mask = capacity - 1
@@ -29,7 +29,7 @@ struct StreamTable {
     multiplier = (0x9E37_79B9_7F4A_7C15 ^ (seed << 1)) | 1
   }
 
-  func find(_ id: UInt32) -> SlotID? {
+  package func find(_ id: UInt32) -> SlotID? {
     guard id != 0 else { return nil }
     var i = home(id)
     while entries[i].id != 0 {
@@ -40,7 +40,7 @@ struct StreamTable {
   }
 
   /// `id` is not 0 and not in the table.
-  mutating func insert(_ id: UInt32, _ slot: SlotID) {
+  package mutating func insert(_ id: UInt32, _ slot: SlotID) {
     precondition(id != 0)
     if 4 * (count + 1) > 3 * entries.count { grow() }
     place(Entry(id: id, slot: slot))
@@ -48,7 +48,7 @@ struct StreamTable {
   }
 
   /// Removes the id if it is there, and moves up what had to step over it, so that no mark is left.
-  mutating func remove(_ id: UInt32) {
+  package mutating func remove(_ id: UInt32) {
     guard id != 0 else { return }
     var hole = home(id)
     while entries[hole].id != id {

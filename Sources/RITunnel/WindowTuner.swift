@@ -13,20 +13,20 @@ import RIBase
 ///
 /// The round trip is the path's, without our own queues: it must not grow with the window. It is
 /// taken for at least `Limits.windowRoundTripMin`.
-struct WindowTuner {
-  private(set) var target: Int32
+package struct WindowTuner {
+  package private(set) var target: Int32
   /// The trip being watched.
   private var tripBytes: UInt32 = 0
   private var tripBegan: Instant
 
-  init(limits: WindowLimits, now: Instant) {
+  package init(limits: WindowLimits, now: Instant) {
     target = Int32(limits.autoBytesMin)
     tripBegan = now
   }
 
   /// Counts bytes written to the local socket; `buffered` are still to be. `mayGrow` is asked
   /// before the window grows by so many bytes.
-  mutating func consumed(
+  package mutating func consumed(
     _ bytes: Int, buffered: Int, now: Instant, roundTrip: Interval, limits: WindowLimits,
     mayGrow: (Int) -> Bool
   ) {

@@ -11,11 +11,18 @@ public struct Extensions: OptionSet, Hashable, Sendable {
   /// An end that is about to stop says so, and the other makes way for it.
   public static let drain = Extensions(rawValue: 1 << 1)
 
-  public static let all: Extensions = [.autoWindow, .drain]
+  /// A datagram that is too large for one of QUIC's goes alone on a stream.
+  public static let udpStream = Extensions(rawValue: 1 << 2)
+
+  public static let all: Extensions = [.autoWindow, .drain, .udpStream]
+  /// Those that have a meaning on a tunnel of frames, and on one over QUIC, whose windows are its
+  /// own.
+  public static let framed: Extensions = [.autoWindow, .drain]
+  public static let quic: Extensions = [.drain, .udpStream]
 
   /// The names on the wire.
   private static let known: [(name: String, member: Extensions)] = [
-    ("autoWindow", .autoWindow), ("drain", .drain),
+    ("autoWindow", .autoWindow), ("drain", .drain), ("udpStream", .udpStream),
   ]
 
   /// Those of `names` that we know.

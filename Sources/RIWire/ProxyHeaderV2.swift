@@ -16,6 +16,12 @@ extension ProxyHeader {
   private static let v2Signature: StaticString = "\r\n\r\n\0\r\nQUIT\n"
   private static let v2FixedBytes = 16
 
+  /// Whether bytes begin with the signature of version 2.
+  static func hasV2Signature(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    var scanner = ByteScanner(bytes)
+    return scanner.skip(v2Signature)
+  }
+
   /// The header, without TLVs.
   public func encodedV2(transport: Transport) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: Self.v2BytesMax) { buffer, count in

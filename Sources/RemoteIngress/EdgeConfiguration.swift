@@ -38,10 +38,6 @@ public struct EdgeConfiguration: CommonConfiguration {
 
   public func settings() throws(ConfigurationError) -> EdgeSettings {
     _ = try adminSettings()
-    guard transportMode == .tcpTls else {
-      throw ConfigurationError(
-        key: "transportMode", reason: "\(transportMode.rawValue) is not supported in this version")
-    }
     let token = try decodedToken()
     let alternative = "is missing (or give a token)"
     guard let host = hubHost ?? token?.host else {

@@ -7,6 +7,9 @@ import RIWire
 public typealias AllowedEdge = RIControl.AllowedEdge
 public typealias TargetRule = RIControl.TargetRule
 public typealias Secret = RIWire.Secret
+public typealias JSONValue = RIWire.JSONValue
+public typealias IPAddress = RIBase.IPAddress
+public typealias Port = RIBase.Port
 public typealias ConnectionToken = RIWire.ConnectionToken
 
 /// The certificate and key that a hub is given, as PEM.

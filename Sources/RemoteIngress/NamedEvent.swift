@@ -41,7 +41,8 @@ extension KeyedDecodingContainer {
   func value<Value: Decodable>(_ key: Key) throws -> Value { try decode(Value.self, forKey: key) }
 }
 
-/// The engine had died and is back in service.
+/// The engine had died and is back in service. What it had, tunnels and streams, ended with it,
+/// without an event for each.
 public struct CrashRecovered: Codable, Equatable, Sendable {
   /// How the engine ended.
   public var reason: String

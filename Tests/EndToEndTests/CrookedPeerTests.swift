@@ -24,24 +24,24 @@ extension EndToEnd {
     }
 
     @Test(
-      "every malformed frame ends its tunnel with a reason in the log", arguments: Ring.allCases)
+      "every malformed frame ends its tunnel with a reason in the log", arguments: Ring.tls)
     func malformed(ring: Ring) throws {
       try Self.play(ring, "malformed") { bed in
         Self.owned(bed).merging(["log": bed.hub?.logFile ?? ""]) { $1 }
       }
     }
 
-    @Test("what SPEC 2.2 tolerates does not end a tunnel", arguments: Ring.allCases)
+    @Test("what SPEC 2.2 tolerates does not end a tunnel", arguments: Ring.tls)
     func tolerated(ring: Ring) throws {
       try Self.play(ring, "tolerated", Self.owned)
     }
 
-    @Test("a stream that overdraws its credit is reset alone", arguments: Ring.allCases)
+    @Test("a stream that overdraws its credit is reset alone", arguments: Ring.tls)
     func overdrawn(ring: Ring) throws {
       try Self.play(ring, "overdrawn", Self.owned)
     }
 
-    @Test("impostors and garbage are turned away", arguments: Ring.allCases)
+    @Test("impostors and garbage are turned away", arguments: Ring.tls)
     func impostor(ring: Ring) throws {
       try Self.play(ring, "impostor")
     }
@@ -63,17 +63,17 @@ extension EndToEnd {
       }
     }
 
-    @Test("a handshake that stops anywhere is cut off after 10 s", arguments: Ring.allCases)
+    @Test("a handshake that stops anywhere is cut off after 10 s", arguments: Ring.tls)
     func slowLoris(ring: Ring) throws {
       try Self.play(ring, "slow_loris")
     }
 
-    @Test("ten thousand idle connections to the hub keep no edge out", arguments: Ring.allCases)
+    @Test("ten thousand idle connections to the hub keep no edge out", arguments: Ring.tls)
     func flood(ring: Ring) throws {
       try Self.play(ring, "flood") { bed in ["hub_pid": bed.hub?.engine ?? 0] }
     }
 
-    @Test("an edge takes from a hub only what SPEC 2.2 allows", arguments: Ring.allCases)
+    @Test("an edge takes from a hub only what SPEC 2.2 allows", arguments: Ring.tls)
     func malformedByHub(ring: Ring) throws {
       try ForeignHub.play(ring, "malformed") { ["first": $0.peer.edge] }
     }
@@ -93,17 +93,17 @@ extension EndToEnd {
       }
     }
 
-    @Test("an unauthorized edge says so and does not hammer", arguments: Ring.allCases)
+    @Test("an unauthorized edge says so and does not hammer", arguments: Ring.tls)
     func unauthorized(ring: Ring) throws {
       try Self.play(ring, "unauthorized")
     }
 
-    @Test("CONFIG opens and closes ports and lets streams live on", arguments: Ring.allCases)
+    @Test("CONFIG opens and closes ports and lets streams live on", arguments: Ring.tls)
     func reconfigured(ring: Ring) throws {
       try Self.play(ring, "reconfigured") { ["first": $0.peer.edge, "second": $0.web.edge] }
     }
 
-    @Test("a firewall that breaks the rules refuses itself alone", arguments: Ring.allCases)
+    @Test("a firewall that breaks the rules refuses itself alone", arguments: Ring.tls)
     func badFirewall(ring: Ring) throws {
       try Testbed.bare(ring) { bed in
         let certificate = try bed.makeCertificate()
@@ -124,17 +124,17 @@ extension EndToEnd {
       }
     }
 
-    @Test("an edge answers what it knows of a hub's offer", arguments: Ring.allCases)
+    @Test("an edge answers what it knows of a hub's offer", arguments: Ring.tls)
     func agreed(ring: Ring) throws {
       try Self.play(ring, "agreed") { ["first": $0.peer.edge] }
     }
 
-    @Test("an edge makes way when its hub drains", arguments: Ring.allCases)
+    @Test("an edge makes way when its hub drains", arguments: Ring.tls)
     func madeWay(ring: Ring) throws {
       try Self.play(ring, "made_way") { ["first": $0.peer.edge] }
     }
 
-    @Test("an edge that stops takes its leave", arguments: Ring.allCases)
+    @Test("an edge that stops takes its leave", arguments: Ring.tls)
     func tookLeave(ring: Ring) throws {
       try Testbed.bare(ring) { bed in
         bed.drainSeconds = 30
@@ -151,7 +151,7 @@ extension EndToEnd {
       }
     }
 
-    @Test("without credit an edge sends its window and no more", arguments: Ring.allCases)
+    @Test("without credit an edge sends its window and no more", arguments: Ring.tls)
     func withheld(ring: Ring) throws {
       try Self.play(ring, "withheld") { ["first": $0.peer.edge] }
     }

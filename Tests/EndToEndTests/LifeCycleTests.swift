@@ -34,7 +34,10 @@ extension EndToEnd {
     @Test("the streams of a lost tunnel end at once on both sides", arguments: Ring.allCases)
     func streamsEnd(ring: Ring) throws {
       try Testbed.run(ring) { bed in
-        for (kind, victim) in [("hub", bed.hub), ("edge", bed.edge)] {
+        // A hub hears nothing of an edge that is gone where there is no connection to break: over
+        // QUIC it waits for its silence to be long enough.
+        for (kind, victim) in [("hub", bed.hub), ("edge", ring.isQUIC ? nil : bed.edge)] {
+          if victim == nil { break }
           let victim = try #require(victim)
           try bed.play(
             "streams", "cut_off", bed.route.merging(["kill": victim.pid]) { $1 })
@@ -130,7 +133,8 @@ extension EndToEnd {
           let tunnels = shards.flatMap { $0["tunnels"] as? [[String: Any]] ?? [] }
           #expect(tunnels.count == 1)
           #expect(tunnels.first?["edgeId"] as? String == bed.edgeID)
-          #expect(tunnels.first?["extensions"] as? [String] == ["autoWindow", "drain"])
+          #expect(tunnels.first?["extensions"] as? [String] == ring.extensions)
+          #expect(tunnels.first?["transport"] as? String == ring.transportMode)
           #expect((tunnels.first?["bytesIn"] as? Int ?? 0) > 0)
         }
       }
@@ -164,7 +168,7 @@ extension EndToEnd {
       }
     }
 
-    @Test("a second tunnel with the same id replaces the first", arguments: Ring.allCases)
+    @Test("a second tunnel with the same id replaces the first", arguments: Ring.tls)
     func replaced(ring: Ring) throws {
       try Testbed.run(ring) { bed in
         let edge = try #require(bed.edge)

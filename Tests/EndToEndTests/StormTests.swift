@@ -6,7 +6,7 @@ import Testing
 extension EndToEnd {
   @Suite("Storm")
   struct Storm {
-    @Test("five hundred edges are back within a minute of a new hub", arguments: Ring.allCases)
+    @Test("five hundred edges are back within a minute of a new hub", arguments: Ring.tls)
     func hubRestarted(ring: Ring) throws {
       try Testbed.bare(ring) { bed in
         bed.crowdCount = 500

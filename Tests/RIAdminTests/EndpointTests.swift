@@ -39,18 +39,37 @@ struct EndpointTests {
       let page = try await curl(port, "/")
       #expect(page.status == 200 && page.headers["content-type"] == "text/html; charset=utf-8")
       #expect(page.body.hasPrefix("<!doctype html>"))
-      #expect(page.body.contains("/page.css") && page.body.contains("/page.js"))
-      #expect(
-        try await curl(port, "/page.css").headers["content-type"] == "text/css; charset=utf-8")
-      let script = try await curl(port, "/page.js")
-      #expect(script.headers["content-type"] == "text/javascript; charset=utf-8")
-      for text in [page.body, script.body, try await curl(port, "/page.css").body] {
+      let css = try await curl(port, "/page.css")
+      #expect(css.headers["content-type"] == "text/css; charset=utf-8")
+      // From the page on, every file that one of them names is there.
+      var texts = [page.body, css.body]
+      var names = Self.files(in: page.body)
+      #expect(names.contains("/page.css") && names.contains("/page.js"))
+      while let name = names.popFirst(), name != "/page.css" || !names.isEmpty {
+        let file = try await curl(port, name)
+        #expect(file.status == 200, "\(name)")
+        texts.append(file.body)
+        if name.hasSuffix(".js") {
+          #expect(file.headers["content-type"] == "text/javascript; charset=utf-8")
+          names.formUnion(Self.files(in: file.body))
+        }
+      }
+      #expect(texts.count >= 7)
+      for text in texts {
         // The name space of SVG is a name, and nothing is fetched from there.
         let foreign = text.replacingOccurrences(of: "http://www.w3.org/2000/svg", with: "")
         #expect(!foreign.contains("http://") && !foreign.contains("https://"))
         #expect(!text.contains("@import") && !text.contains("innerHTML"))
       }
     }
+  }
+
+  /// `"/page.css"` and `"./view.js"` as paths.
+  private static func files(in text: String) -> Set<String> {
+    let words = text.split { $0 == "\"" || $0.isNewline }
+    return Set(
+      words.filter { $0.hasSuffix(".js") || $0.hasSuffix(".css") }
+        .map { "/" + $0.drop { $0 == "." || $0 == "/" } })
   }
 
   @Test func everyAnswerForbidsWhatIsForeign() async throws {

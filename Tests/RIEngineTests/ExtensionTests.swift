@@ -21,8 +21,9 @@ struct ExtensionTests {
     world.run(for: .seconds(1))
     for engine in [hub, edge] {
       let link = try #require(engine.readyLinks.first)
-      #expect(link.extensions == offer.intersection(known))
-      #expect(link.tunnel?.usesAutoWindows == offer.intersection(known).contains(.autoWindow))
+      #expect(link.extensions == offer.intersection(known).intersection(.framed))
+      let usesAutoWindows = offer.intersection(known).contains(.autoWindow)
+      #expect(link.tunnel?.framed?.usesAutoWindows == usesAutoWindows)
     }
     let frames = try #require(hub.readyLinks.first?.tunnel).counters.controlFramesReceived
     #expect((frames == 0) == offer.isDisjoint(with: known), "nothing in common: nothing said")
@@ -39,7 +40,7 @@ struct ExtensionTests {
     #expect(world.run(within: .seconds(5)) { edge.shard.listeners.count == 1 })
     for _ in 0..<5 { try world.connect(1001, PeerPlan()) }
     #expect(world.run(within: .seconds(5)) { hub.shard.counters.connectionsOpened == 5 })
-    #expect(hub.readyLinks.first?.tunnel?.usesAutoWindows == true)
+    #expect(hub.readyLinks.first?.tunnel?.framed?.usesAutoWindows == true)
     try world.stopAll()
   }
 
@@ -76,7 +77,7 @@ struct ExtensionTests {
     let fake = try world.fakeEdge(.tls([world.greeting, hello]))
     world.run(for: .seconds(1))
     #expect(hub.readyLinks.first?.extensions == .drain)
-    #expect(hub.readyLinks.first?.tunnel?.usesAutoWindows == false)
+    #expect(hub.readyLinks.first?.tunnel?.framed?.usesAutoWindows == false)
     #expect(fake.frames.isEmpty, "no PING before its time")
     try world.stopAll()
   }
@@ -90,7 +91,7 @@ struct ExtensionTests {
     world.run(for: .seconds(1))
     let link = try #require(hub.readyLinks.first)
     #expect(link.extensions == .drain && link.isDraining)
-    #expect(link.tunnel?.usesAutoWindows == false)
+    #expect(link.tunnel?.framed?.usesAutoWindows == false)
     #expect(fake.end == nil)
     // Said twice, reported once.
     fake.say(second)
@@ -128,7 +129,7 @@ struct ExtensionTests {
   }
 
   private static func path(_ engine: EngineUnderTest) -> Interval? {
-    engine.readyLinks.first?.tunnel?.pathRoundTrip
+    engine.readyLinks.first?.tunnel?.framed?.pathRoundTrip
   }
 
   @Test func bothEndsKnowThePathAtOnce() throws {

@@ -118,15 +118,15 @@ struct StatusTests {
   /// Messages between shards cross and come late: only an older tunnel gives way.
   @Test func newsOfAnOlderTunnelEndsNoNewerOne() throws {
     let world = try World(seed: 4)
-    let before = Authentication(of: World.edgeID)
+    let before = Authentication(of: World.edgeID, over: .tcpTls)
     let (hub, edge) = try world.startBoth([1001])
     try hub.send(.edgeConnectedElsewhere(before))
     world.run(for: .seconds(1))
     #expect(hub.readyLinks.count == 1)
-    try hub.send(.edgeConnectedElsewhere(Authentication(of: "another")))
+    try hub.send(.edgeConnectedElsewhere(Authentication(of: "another", over: .tcpTls)))
     world.run(for: .seconds(1))
     #expect(hub.readyLinks.count == 1)
-    try hub.send(.edgeConnectedElsewhere(Authentication(of: World.edgeID)))
+    try hub.send(.edgeConnectedElsewhere(Authentication(of: World.edgeID, over: .tcpTls)))
     #expect(world.run(within: .milliseconds(10)) { hub.readyLinks.isEmpty })
     #expect(world.run(within: .seconds(2)) { edge.readyLinks.count == 1 })
     let replaced = hub.events.count {

@@ -5,6 +5,7 @@
 import RIBase
 import RIControl
 import RICrypto
+import RIQUIC
 import RIRing
 import RITLS
 import RIWire
@@ -62,7 +63,8 @@ final class EngineUnderTest {
   func kill() {
     ring.kill()
     // A tunnel that is dropped with something in it traps: here it goes with its process.
-    for id in shard.links.ids { shard.links[id].tunnel?.end() }
+    for id in shard.links.ids { shard.links[id].tunnel?.framed?.end() }
+    for id in shard.packetPorts.ids { shard.packetPorts[id].endpoint.end() }
     hasEnded = true
     wasKilled = true
     endedAt = ring.kernel.now
@@ -78,10 +80,10 @@ final class World {
   static let edgeID = "edge-1"
   /// Made once.
   private static let fixture = Result {
-    (
+    let identity = try TLSIdentity.load(certificatePEM: identityPEM, keyPEM: identityPEM)
+    return (
       secret: try Secret("correct-horse-battery-staple"),
-      tls: try TLSServerContext(
-        identity: try TLSIdentity.load(certificatePEM: identityPEM, keyPEM: identityPEM))
+      tls: try TLSServerContext(identity: identity), identity: identity
     )
   }
   /// The hub's certificate and key, which protect nothing. Ed25519, as its signatures all have the
@@ -111,6 +113,8 @@ final class World {
 
   let secret: Secret
   let tls: TLSServerContext
+  /// Of new hubs: what they share for QUIC, if they take it.
+  var quic: QUICServerContext?
   let kernel: SimulatedKernel
   let clientHost: SimulatedHost
   let edgeHost: SimulatedHost
@@ -126,6 +130,7 @@ final class World {
   var hubOffer = Extensions.all
   var edgeExtensions = Extensions.all
   /// Of new edges.
+  var transportMode = TransportMode.tcpTls
   var firewall: EdgeFirewall?
   /// Hand-driven peers of the hub.
   var fakes: [FakeEdge] = []
@@ -133,7 +138,7 @@ final class World {
   var others: [SimulatedTurn] = []
 
   init(seed: UInt64, faults: SimulatedFaults = .none) throws {
-    (secret, tls) = try Self.fixture.get()
+    (secret, tls, _) = try Self.fixture.get()
     kernel = SimulatedKernel(seed: seed, faults: faults)
     clientHost = kernel.makeHost([Self.clientIP, Self.clientIP6])
     edgeHost = kernel.makeHost([Self.edgeIP, Self.edgeIP2, Self.edgeIP6])
@@ -146,6 +151,12 @@ final class World {
   }
 
   var now: Instant { kernel.now }
+
+  /// New hubs take QUIC too; all of them have the secrets of one.
+  func allowQUIC() throws {
+    quic = try QUICServerContext(
+      identity: try Self.fixture.get().identity, secret: [UInt8](repeating: 7, count: 32))
+  }
 
   // MARK: Engines
 
@@ -166,7 +177,8 @@ final class World {
     change(&settings)
     let state = HubState(
       settings: settings, tls: tls,
-      tunnelAddresses: [SocketAddress(.anyV4, 8443)], offer: hubOffer, othersReplace: { _ in })
+      tunnelAddresses: [SocketAddress(.anyV4, 8443)], offer: hubOffer, quic: quic,
+      othersReplace: { _ in })
     return try start(.hub(state), on: host ?? hubHost)
   }
 
@@ -179,6 +191,7 @@ final class World {
     settings.bindAddress = .anyV4
     // Nobody is asked, unless a test wants it.
     settings.stunServer = ""
+    settings.transportMode = transportMode
     change(&settings)
     let trust = try EdgeTrust(settings: settings, report: { _ in })
     let state = EdgeState(
@@ -227,7 +240,7 @@ final class World {
   func settle() {
     run(for: .seconds(1))
     _ = run(within: .seconds(1)) {
-      engines.allSatisfy { $0.readyLinks.allSatisfy { !$0.sending && $0.carry == nil } }
+      engines.allSatisfy { $0.readyLinks.allSatisfy { !$0.isSending && $0.tls?.carry == nil } }
     }
   }
 
@@ -303,7 +316,10 @@ extension EngineUnderTest {
     func count(_ what: String, _ count: Int) { if count != 0 { left.append("\(count) \(what)") } }
     count("connections", shard.connections.count)
     for index in 0..<shard.store.poolCount {
-      count("buffers of pool \(index)", shard.store[PoolID(UInt8(index))].usedCount)
+      // An endpoint fills the buffers of each of these two that it has begun.
+      let begun = [ShardPool.quicReceive, ShardPool.quicHold].contains(PoolID(UInt8(index)))
+      let used = shard.store[PoolID(UInt8(index))].usedCount
+      count("buffers of pool \(index)", max(0, used - (begun ? shard.packetPorts.count : 0)))
     }
     count("slice nodes", shard.store.nodesInUse)
     for tunnel in readyLinks.compactMap(\.tunnel) {
@@ -348,7 +364,8 @@ extension EngineUnderTest {
 
   private var dialTimers: Int {
     guard case .edge(let edge) = shard.role else { return 0 }
-    return (edge.dialTimer == nil ? 0 : 1) + (edge.stun.timer == nil ? 0 : 1)
+    return [edge.dialTimer, edge.stun.timer, edge.fallbackTimer, edge.quicRetryTimer]
+      .count { $0 != nil }
   }
 
   /// Memory that goes back to the system step by step.

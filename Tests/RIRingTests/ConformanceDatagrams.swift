@@ -39,12 +39,13 @@ import Testing
 
   private func send(
     _ driver: RingDriver, _ bytes: [UInt8], segment: Int = 0, _ socket: Socket,
-    to destination: SocketAddress?, from source: IPAddress? = nil
+    to destination: SocketAddress?, from source: IPAddress? = nil, marks: UInt8 = 0
   ) throws -> Int32 {
     let slice = driver.slice(bytes)
     let token = driver.token()
     driver.ring.sendDatagram(
-      slice, segmentBytes: segment, on: socket, to: destination, from: source, token: token)
+      slice, segmentBytes: segment, on: socket, to: destination, from: source,
+      congestionMarks: marks, token: token)
     let result = try driver.result(of: token)
     driver.store.release(slice)
     return result
@@ -117,6 +118,101 @@ import Testing
     }
     #expect(sizes == [1_000, 1_000, 1_000, 1_000, 1_000, 300])
     #expect(got.flatMap(\.payload) == bytes)
+  }
+
+  /// Each mark arrives where it is asked for, from connected and from unconnected sockets, also on
+  /// a run of datagrams.
+  @Test(arguments: Backend.available, [IPAddress.loopbackV4, .loopbackV6])
+  func congestionMarksArrive(_ backend: Backend, _ ip: IPAddress) throws {
+    let driver = try RingDriver(backend)
+    let (socket, address, token) = try receiver(driver, ip)
+    driver.ring.set(.congestionMarks, on: socket)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    let (other, _, _) = try receiver(driver, ip)
+    var count = 0
+    for marks: UInt8 in [0, 1, 2, 3] {
+      let run = RingDriver.pattern(2_500)
+      #expect(try send(driver, run, segment: 1_000, client, to: nil, marks: marks) == 2_500)
+      #expect(try send(driver, [1], other, to: address, from: ip, marks: marks) == 1)
+      count += 2_501
+      let got = try collect(driver, socket, token) {
+        $0.reduce(0) { $0 + Int($1.payload.count) } >= count
+      }
+      #expect(got.suffix(2).allSatisfy { $0.datagram.congestionMarks == marks })
+    }
+  }
+
+  /// A socket that does not ask is not told.
+  @Test(arguments: Backend.available)
+  func congestionMarksAreForThoseWhoAsk(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (socket, address, token) = try receiver(driver, .loopbackV4)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    #expect(try send(driver, [1], client, to: nil, marks: 2) == 1)
+    #expect(try collect(driver, socket, token) { $0.count == 1 }[0].datagram.congestionMarks == 0)
+  }
+
+  /// A connected socket at an address that another one is bound to takes what comes from its peer,
+  /// and leaves the rest to the other.
+  @Test(arguments: Backend.available)
+  func aConnectedSocketTakesItsPeersDatagrams(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    driver.releasesBuffers = false
+    let shared = driver.keep(
+      try driver.ring.bindDatagram(to: SocketAddress(.loopbackV4, 0), reusePort: true))
+    let address = try #require(driver.ring.localAddress(of: shared))
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    let peer = try #require(driver.ring.localAddress(of: client))
+    let own = driver.keep(try driver.ring.connectDatagram(to: peer, from: address))
+    let (atOwn, atShared) = (driver.token(), driver.token())
+    driver.ring.receiveDatagrams(on: own, into: RingDriver.datagrams, token: atOwn)
+    driver.ring.receiveDatagrams(on: shared, into: RingDriver.datagrams, token: atShared)
+    let other = driver.keep(try driver.ring.connectDatagram(to: address))
+    #expect(try send(driver, [1], client, to: nil) == 1)
+    #expect(try send(driver, [2], other, to: nil) == 1)
+    #expect(try collect(driver, own, atOwn) { $0.count == 1 }.map(\.payload) == [[1]])
+    #expect(try collect(driver, shared, atShared) { $0.count == 1 }.map(\.payload) == [[2]])
+  }
+
+  @Test(arguments: Backend.available)
+  func bufferSizesAreWhatWasAskedFor(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    let (socket, _, _) = try receiver(driver, .loopbackV4)
+    driver.ring.set(.receiveBufferBytes(65_536), on: socket)
+    driver.ring.set(.sendBufferBytes(131_072), on: socket)
+    let sizes = try #require(driver.ring.bufferBytes(of: socket))
+    #expect(sizes.receive == 65_536 && sizes.send == 131_072)
+  }
+
+  /// What is longer than the device takes is refused, where it would else be cut into fragments.
+  @Test(arguments: Backend.available)
+  func unfragmentedDatagramsAreRefusedWhenTooLong(_ backend: Backend) throws {
+    if case .simulated = backend { return }
+    let driver = try RingDriver(backend)
+    let (_, address, _) = try receiver(driver, .loopbackV6)
+    let client = driver.keep(try driver.ring.connectDatagram(to: address))
+    // The loopback's packets have 65,536 bytes, of which the headers of IPv6 and UDP take 48.
+    let longer = RingDriver.pattern(65_489)
+    #expect(try send(driver, longer, client, to: nil) == 65_489)
+    driver.ring.set(.unfragmented, on: client)
+    #expect(try send(driver, longer, client, to: nil) == -EMSGSIZE)
+    #expect(try send(driver, longer.dropLast(), client, to: nil) == 65_488)
+  }
+
+  /// The watch of addresses brings nothing by itself, and ends as other receives do.
+  @Test(arguments: Backend.available)
+  func addressesCanBeWatched(_ backend: Backend) throws {
+    let driver = try RingDriver(backend)
+    if case .simulated = backend {
+      #expect(throws: RingError.self) { try driver.ring.watchAddresses() }
+      return
+    }
+    let socket = driver.keep(try driver.ring.watchAddresses())
+    let token = driver.token()
+    driver.ring.receiveDatagrams(on: socket, into: RingDriver.datagrams, token: token)
+    driver.pass(.milliseconds(1))
+    try driver.close(socket)
+    #expect(driver.terminal(token)?.result == -ECANCELED)
   }
 
   @Test(arguments: Backend.available)

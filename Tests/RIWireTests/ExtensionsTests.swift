@@ -7,20 +7,21 @@ import Testing
 
 @Suite struct ExtensionsTests {
   @Test func namesAreTheProtocols() {
-    #expect(Extensions.all.names == ["autoWindow", "drain"])
+    #expect(Extensions.all.names == ["autoWindow", "drain", "udpStream"])
     #expect(Extensions.drain.names == ["drain"])
     #expect(Extensions().names.isEmpty)
   }
 
   @Test func unknownNamesAreLeftOut() {
     #expect(Extensions(names: ["lanes", "drain", "Drain", ""]) == .drain)
-    #expect(Extensions(names: ["drain", "autoWindow", "drain"]) == .all)
+    #expect(Extensions(names: ["drain", "autoWindow", "drain"]) == .framed)
+    #expect(Extensions(names: ["udpStream", "drain"]) == .quic)
     #expect(Extensions(names: [String]()) == [])
   }
 
   static let allowed: [(String?, Extensions)] = [
     (nil, .all), ("", .all), ("none", []), ("drain", .drain), ("autoWindow", .autoWindow),
-    ("autoWindow,drain", .all), ("drain, autoWindow", .all),
+    ("autoWindow,drain", .framed), ("udpStream, drain", .quic),
   ]
 
   @Test(arguments: allowed) func theVariableRestricts(text: String?, extensions: Extensions) throws

@@ -144,6 +144,10 @@ import Testing
       "c.yaml:1: admin.listen: '9180' is wrong; "
         + "it must be a host and a port, as in 127.0.0.1:9180 or [::1]:9180, or none"),
     .init(
+      .hub, "admin: {token: 'two words'}",
+      "c.yaml:1: admin.token: the token must be 1 to 1024 printable ASCII characters without spaces"
+    ),
+    .init(
       .hub, "admin:\n  tokenFile: /nowhere/t",
       "c.yaml:2: admin.tokenFile: cannot read '/nowhere/t': No such file or directory"),
     .init(
@@ -180,9 +184,6 @@ import Testing
     .init(
       .edge, "hubHost: h\ntokenFile: f",
       "c.yaml:2: tokenFile: hubHost is given too: one of them has to go"),
-    .init(
-      .edge, "hubHost: h\nedgeId: e\nsecret: s\ntransportMode: quic",
-      "c.yaml:4: transportMode: quic is not supported in this version"),
     .init(
       .edge, "transportMode: tcp",
       "c.yaml:1: transportMode: 'tcp' is wrong; it must be one of tcpTls, quic, quicWithFallback"),

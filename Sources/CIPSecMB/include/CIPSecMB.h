@@ -40,6 +40,14 @@ static inline void ipsecmb_gcm_open(IMB_MGR *m, bool wide, const ipsecmb_gcm_key
   else IMB_AES128_GCM_DEC(m, key, context, to, from, count, nonce, aad, aad_count, tag, 16);
 }
 
+static inline void ipsecmb_gcm_seal(IMB_MGR *m, bool wide, const ipsecmb_gcm_key *key,
+                                    ipsecmb_gcm_context *context, uint8_t *to,
+                                    const uint8_t *from, uint64_t count, const uint8_t *nonce,
+                                    const uint8_t *aad, uint64_t aad_count, uint8_t *tag) {
+  if (wide) IMB_AES256_GCM_ENC(m, key, context, to, from, count, nonce, aad, aad_count, tag, 16);
+  else IMB_AES128_GCM_ENC(m, key, context, to, from, count, nonce, aad, aad_count, tag, 16);
+}
+
 static inline void ipsecmb_gcm_seal_start(IMB_MGR *m, bool wide, const ipsecmb_gcm_key *key,
                                           ipsecmb_gcm_context *context, const uint8_t *nonce,
                                           const uint8_t *aad, uint64_t aad_count) {

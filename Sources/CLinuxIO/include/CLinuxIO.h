@@ -17,6 +17,7 @@ static const int32_t RI_TCP_NOTSENT_LOWAT = 25;
 static const int32_t RI_UDP_SEGMENT = 103;
 static const int32_t RI_UDP_GRO = 104;
 static const int32_t RI_SO_BUF_LOCK = 72;
+static const int32_t RI_IP_PMTUDISC_PROBE = 3;
 
 // in6_pktinfo (ipv6(7)), which the headers hide without _GNU_SOURCE.
 struct ri_in6_pktinfo {
@@ -74,6 +75,8 @@ static inline void ri_prep_recvmsg_select(
 // The tcpi_min_rtt of linux/tcp.h, which does not go together with netinet/tcp.h: 0, or -1 where it
 // is missing. All bits set: no sample yet.
 int ri_minimum_rtt(int descriptor, uint32_t *microseconds);
+// A netlink socket that hears of changed addresses and routes (rtnetlink(7)), or a negated errno.
+int ri_watch_addresses(int nonblocking);
 
 // prctl is variadic.
 static inline int ri_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

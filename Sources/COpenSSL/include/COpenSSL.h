@@ -55,6 +55,13 @@ static inline SSL *openssl_verified_connection(X509_STORE_CTX *verification) {
   return (SSL *)X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx());
 }
 
+// A list of certificates that does not own them.
+static inline STACK_OF(X509) *openssl_certificate_stack(void) { return sk_X509_new_null(); }
+static inline void openssl_certificate_stack_push(STACK_OF(X509) *stack, X509 *certificate) {
+  sk_X509_push(stack, certificate);
+}
+static inline void openssl_certificate_stack_free(STACK_OF(X509) *stack) { sk_X509_free(stack); }
+
 // All bytes of a memory BIO, unread; valid until the BIO changes.
 static inline long openssl_memory(BIO *memory, char **bytes) {
   return BIO_get_mem_data(memory, bytes);

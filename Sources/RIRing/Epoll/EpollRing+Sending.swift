@@ -88,13 +88,13 @@ extension EpollRing {
 
   public func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
-    from source: IPAddress?, token: Token
+    from source: IPAddress?, congestionMarks: UInt8, token: Token
   ) {
     let bytes = store.mutableBytes(slice)
     let isRun = segmentBytes > 0 && segmentBytes < bytes.count
     var result: Int32 = -EIO
     if !isRun || Sockets.cutsSegments {
-      result = sendMessage(socket, bytes, segmentBytes, destination, source)
+      result = sendMessage(socket, bytes, segmentBytes, destination, source, congestionMarks)
     }
     if isRun, result == -EIO || result == -EINVAL || result == -EMSGSIZE {
       // The kernel, the device or the path does not take them together: one by one.
@@ -102,7 +102,7 @@ extension EpollRing {
       while Int(result) < bytes.count {
         let end = min(bytes.count, Int(result) + segmentBytes)
         let part = UnsafeMutableRawBufferPointer(rebasing: bytes[Int(result)..<end])
-        let sent = sendMessage(socket, part, 0, destination, source)
+        let sent = sendMessage(socket, part, 0, destination, source, congestionMarks)
         if sent < 0 {
           if result == 0 { result = sent }
           break
@@ -115,14 +115,15 @@ extension EpollRing {
 
   private func sendMessage(
     _ socket: Socket, _ bytes: UnsafeMutableRawBufferPointer, _ segmentBytes: Int,
-    _ destination: SocketAddress?, _ source: IPAddress?
+    _ destination: SocketAddress?, _ source: IPAddress?, _ congestionMarks: UInt8
   ) -> Int32 {
     withUnsafeTemporaryAllocation(byteCount: OutgoingDatagram.byteCount, alignment: 8) { memory in
       // SAFETY: `memory` has the size and alignment that `encode` asks for and outlives the call of
       // sendmsg, as does the payload: the kernel keeps no pointer to either.
       guard let base = memory.baseAddress else { return -ENOMEM }
       let message = OutgoingDatagram.encode(
-        bytes, segmentBytes: segmentBytes, to: destination, from: source, into: base)
+        bytes, segmentBytes: segmentBytes, to: destination, from: source,
+        congestionMarks: congestionMarks, into: base)
       var count = 0
       repeat {
         count = sendmsg(socket.descriptor, message, Int32(MSG_NOSIGNAL))

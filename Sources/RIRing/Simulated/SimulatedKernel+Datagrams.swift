@@ -12,7 +12,7 @@ extension SimulatedKernel {
   /// Sends the payload as datagrams of `segmentBytes` each; returns its bytes or a negated errno.
   func sendDatagrams(
     _ payload: UnsafeRawBufferPointer, segmentBytes: Int, on socket: SimulatedSocket,
-    to destination: SocketAddress?, from source: IPAddress?
+    to destination: SocketAddress?, from source: IPAddress?, congestionMarks: UInt8
   ) -> Int32 {
     if socket.failure != 0 { return -socket.takeFailure() }
     guard let destination = destination ?? socket.remote else { return -EDESTADDRREQ }
@@ -30,7 +30,8 @@ extension SimulatedKernel {
       let end = min(payload.count, start + size)
       send(
         SimulatedDatagram(
-          source: local, destination: destination, payload: Array(payload[start..<end])),
+          source: local, destination: destination, payload: Array(payload[start..<end]),
+          congestionMarks: congestionMarks),
         from: socket.host, to: host)
       start = end
     } while start < payload.count
@@ -102,7 +103,7 @@ extension SimulatedDatagram {
     let control = UnsafeMutableRawBufferPointer(
       rebasing: buffer[layout.controlOffset..<layout.payloadOffset])
     let header = [
-      UInt32(source.encode(into: name)), UInt32(writeDestination(to: control)), UInt32(count),
+      UInt32(source.encode(into: name)), UInt32(writeControl(to: control)), UInt32(count),
       count < payload.count ? UInt32(MSG_TRUNC) : 0,
     ]
     header.withUnsafeBytes { buffer.copyMemory(from: $0) }
@@ -113,7 +114,22 @@ extension SimulatedDatagram {
     return layout.payloadOffset + count
   }
 
-  /// The IP_PKTINFO message as the kernel writes it for a receiver.
+  /// The control messages as the kernel writes them for a receiver: IP_PKTINFO, IP_TOS.
+  private func writeControl(to control: UnsafeMutableRawBufferPointer) -> Int {
+    let used = writeDestination(to: control)
+    guard congestionMarks > 0 else { return used }
+    let headBytes = MemoryLayout<cmsghdr>.size
+    var head = cmsghdr()
+    head.cmsg_len = headBytes + MemoryLayout<Int32>.size
+    head.cmsg_level = Int32(destination.ip.family == .v4 ? IPPROTO_IP : IPPROTO_IPV6)
+    head.cmsg_type = destination.ip.family == .v4 ? Int32(IP_TOS) : Int32(IPV6_TCLASS)
+    control.storeBytes(of: head, toByteOffset: used, as: cmsghdr.self)
+    // The low byte is what matters of either width (little-endian).
+    control.storeBytes(
+      of: Int32(congestionMarks), toByteOffset: used + headBytes, as: Int32.self)
+    return used + ((Int(head.cmsg_len) + 7) & ~7)
+  }
+
   private func writeDestination(to control: UnsafeMutableRawBufferPointer) -> Int {
     let headBytes = MemoryLayout<cmsghdr>.size
     var head = cmsghdr()

@@ -223,5 +223,4 @@ extension IPAddress {
     }
   }
 
-  var isAny: Bool { high == 0 && low == 0 }
 }

@@ -116,9 +116,12 @@ public final class SimulatedRing: IORing {
     return Socket(descriptor: socket.descriptor)
   }
 
-  public func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
-    let local = SocketAddress(kernel.sourceAddress(on: host, to: address.ip), 0)
-    let socket = try kernel.makeSocket(.datagram, at: local, reusePort: false, ring: self)
+  public func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket {
+    let local = source ?? SocketAddress(kernel.sourceAddress(on: host, to: address.ip), 0)
+    let socket = try kernel.makeSocket(
+      .datagram, at: local, reusePort: source != nil, ring: self)
     socket.remote = address
     return Socket(descriptor: socket.descriptor)
   }
@@ -144,9 +147,20 @@ public final class SimulatedRing: IORing {
     switch option {
     case .receiveBufferBytes(let bytes): socket.receiveCapacity = max(1, bytes)
     case .sendBufferBytes(let bytes): socket.sendCapacity = max(1, bytes)
-    case .noDelay, .notSentLowWater, .receiveBufferHeld, .receiveBufferReleased, .congestionControl:
+    case .congestionMarks: socket.reportsCongestionMarks = true
+    case .noDelay, .notSentLowWater, .receiveBufferHeld, .receiveBufferReleased,
+      .congestionControl, .unfragmented:
       break
     }
+  }
+
+  public func bufferBytes(of socket: Socket) -> (receive: Int, send: Int)? {
+    kernel.socket(socket.descriptor).map { ($0.receiveCapacity, $0.sendCapacity) }
+  }
+
+  /// Hosts here keep their addresses.
+  public func watchAddresses() throws(RingError) -> Socket {
+    throw RingError(call: "socket", code: EAFNOSUPPORT)
   }
 
   public func shutdownSending(_ socket: Socket) {
@@ -215,7 +229,7 @@ public final class SimulatedRing: IORing {
 
   public func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
-    from source: IPAddress?, token: Token
+    from source: IPAddress?, congestionMarks: UInt8, token: Token
   ) {
     guard let socket = kernel.socket(socket.descriptor), socket.role == .datagram else {
       return completions.append(token, -EBADF)
@@ -224,7 +238,7 @@ public final class SimulatedRing: IORing {
       token,
       kernel.sendDatagrams(
         store.bytes(slice), segmentBytes: segmentBytes, on: socket, to: destination,
-        from: source))
+        from: source, congestionMarks: congestionMarks))
   }
 
   public func timeout(at deadline: Instant, token: Token) {
@@ -372,13 +386,14 @@ public final class SimulatedRing: IORing {
       socket.receive = nil
       return end(operation.token, -socket.takeFailure())
     }
-    while let operation = socket.receive, let datagram = socket.datagrams.first, socket.isReadable {
+    while let operation = socket.receive, var datagram = socket.datagrams.first, socket.isReadable {
       guard let buffer = store[operation.pool].take() else {
         socket.receive = nil
         return end(operation.token, -ENOBUFS)
       }
       socket.datagrams.removeFirst()
       socket.datagramBytes -= datagram.payload.count
+      if !socket.reportsCongestionMarks { datagram.congestionMarks = 0 }
       var slice = Slice(
         buffer: buffer, offset: 0, count: store[operation.pool].shape.bytes)
       slice.count = Int32(datagram.write(to: store.mutableBytes(slice)))

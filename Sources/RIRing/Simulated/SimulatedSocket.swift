@@ -126,6 +126,7 @@ struct SimulatedDatagram {
   var source: SocketAddress
   var destination: SocketAddress
   var payload: [UInt8]
+  var congestionMarks: UInt8 = 0
 }
 
 /// A socket of the simulated kernel: one of a listener, a stream or a datagram socket.
@@ -163,6 +164,7 @@ final class SimulatedSocket {
   var local: SocketAddress
   var remote: SocketAddress?
   var reusesPort = false
+  var reportsCongestionMarks = false
   var sendCapacity: Int
   var receiveCapacity: Int
   /// Why the connection failed, as errno; 0 while it has not.

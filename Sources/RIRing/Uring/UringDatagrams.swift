@@ -78,7 +78,7 @@ extension UringRing {
 
   public func sendDatagram(
     _ slice: Slice, segmentBytes: Int, on socket: Socket, to destination: SocketAddress?,
-    from source: IPAddress?, token: Token
+    from source: IPAddress?, congestionMarks: UInt8, token: Token
   ) {
     let operation = Operation(token: token, kind: .single, descriptor: socket.descriptor)
     guard let slot = begin(operation) else { return }
@@ -88,7 +88,7 @@ extension UringRing {
     let memory = arenaBytes(OutgoingDatagram.byteCount)
     let message = OutgoingDatagram.encode(
       store.mutableBytes(slice), segmentBytes: segmentBytes, to: destination, from: source,
-      into: memory)
+      congestionMarks: congestionMarks, into: memory)
     io_uring_prep_sendmsg(entry, socket.descriptor, message, UInt32(MSG_NOSIGNAL))
     entry.pointee.user_data = UInt64(slot)
   }

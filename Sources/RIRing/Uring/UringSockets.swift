@@ -19,8 +19,10 @@ extension UringRing {
     try sockets.makeStreamSocket(family)
   }
 
-  public func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
-    try sockets.connectDatagram(to: address)
+  public func connectDatagram(
+    to address: SocketAddress, from source: SocketAddress?
+  ) throws(RingError) -> Socket {
+    try sockets.connectDatagram(to: address, from: source)
   }
 
   public func localAddress(of socket: Socket) -> SocketAddress? { sockets.localAddress(of: socket) }
@@ -29,6 +31,10 @@ extension UringRing {
     sockets.minimumRoundTrip(of: socket)
   }
   public func set(_ option: SocketOption, on socket: Socket) { sockets.set(option, on: socket) }
+  public func bufferBytes(of socket: Socket) -> (receive: Int, send: Int)? {
+    sockets.bufferBytes(of: socket)
+  }
+  public func watchAddresses() throws(RingError) -> Socket { try sockets.watchAddresses() }
   public func shutdownSending(_ socket: Socket) { sockets.shutdownSending(socket) }
 
   // MARK: Accept

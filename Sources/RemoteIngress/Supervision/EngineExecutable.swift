@@ -46,20 +46,18 @@ package let coreDumpsVariable = "REMOTEINGRESS_CORE_DUMPS"
 /// Variables that the engine itself reads.
 let engineVariables = [
   "REMOTEINGRESS_RING", "REMOTEINGRESS_EXTENSIONS", "REMOTEINGRESS_TLS_RECORDS",
+  "REMOTEINGRESS_QUIC_PATIENCE", "REMOTEINGRESS_QUIC_RETRY", "REMOTEINGRESS_QUIC_CONGESTION",
   coreDumpsVariable,
 ]
 
 /// The environment without the configuration that may be in it, with its secrets, and without what
 /// is meant for the supervisor alone.
-func engineEnvironment(_ all: [String: String]) -> [String: String] {
-  var environment = all.filter { name, _ in
+func engineEnvironment(_ environment: [String: String]) -> [String: String] {
+  environment.filter { name, _ in
     engineVariables.contains(name)
       || !name.hasPrefix(FlatKey.variablePrefix) && name != "NOTIFY_SOCKET"
         && name != "WATCHDOG_USEC"
   }
-  // The runtime's report of a crash shows what lies in memory: keys and secrets among it.
-  if environment[coreDumpsVariable] != "1" { environment["SWIFT_BACKTRACE"] = "enable=no" }
-  return environment
 }
 
 /// The variables of this process.

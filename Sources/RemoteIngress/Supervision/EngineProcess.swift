@@ -58,9 +58,8 @@ final class EngineProcess {
   var hasUnsent: Bool { !unsent.isEmpty }
 
   /// Queues a line, and sends what the engine takes.
-  func send(_ request: EngineRequest) {
-    unsent += jsonLine(request).utf8
-    unsent.append(0x0A)
+  func send(_ line: EngineLine) {
+    unsent += line.text.utf8
     sendOn()
   }
 
@@ -102,6 +101,18 @@ final class EngineProcess {
     var status: Int32 = 0
     while waitpid(pid, &status, 0) < 0, errno == EINTR {}
     return ProcessEnd(status: status)
+  }
+}
+
+/// A request as it is sent.
+struct EngineLine {
+  let text: String
+
+  /// nil when it is longer than an engine reads, which can happen to those with edges in them.
+  init?(_ request: EngineRequest) {
+    let line = jsonLine(request)
+    guard line.utf8.count <= Limits.engineLineBytesMax else { return nil }
+    text = line + "\n"
   }
 }
 

@@ -124,11 +124,11 @@ final class SupervisorLoop {
   /// Asks the engine whether it is there. A question that is late itself tells nothing: this
   /// machine has stood still, or has no time for anyone.
   private func keepWatch(_ now: Time) {
-    guard let due = pings, now >= due, let engine else { return }
+    guard let due = pings, now >= due, engine != nil else { return }
     pings = now + policy.pingInterval
     guard now - due < policy.pingInterval else { return }
     if let why = watchdog.verdict(policy) { return kill(why) }
-    engine.send(.ping(watchdog.ask()))
+    send(.ping(watchdog.ask()))
   }
 
   /// What follows comes when its socket ends.
@@ -149,11 +149,12 @@ final class SupervisorLoop {
       attemptsOfOutage += 1
     }
     do throws(RemoteIngressError) {
+      guard let line = EngineLine(.start(start)) else { throw .allowedEdges(Self.tooLong) }
       let engine = try EngineProcess(executable: executable, environment: environment)
       self.engine = engine
       phase = .starting(deadline: Clock.now + policy.startTimeout)
       snapshot.update { $0.pid = Int(engine.pid) }
-      engine.send(.start(start))
+      engine.send(line)
     } catch {
       if started != nil { return end(.stopped, error) }
       recover(from: "\(error)")
@@ -176,7 +177,7 @@ final class SupervisorLoop {
       status.startedAt = secondsSince1970()
       if outage != nil { status.crashesRecovered += 1 }
     }
-    if watchesStreams { engine?.send(.watchStreams(true)) }
+    if watchesStreams { send(.watchStreams(true)) }
     if let started {
       self.started = nil
       started(.success(ready))
@@ -215,26 +216,42 @@ final class SupervisorLoop {
   private func handle(_ command: SupervisorCommand) {
     nextID += 1
     switch command {
-    case .updateAllowedEdges(let edges, let reply):
-      guard case .hub(var settings) = start, !isEnding else { return reply(.notRunning) }
-      settings.allowedEdges = edges
-      start = .hub(settings)
-      // The next engine starts with them. One that is starting reads this line after its first.
-      guard let engine else { return reply(nil) }
-      updateReplies[nextID] = reply
-      engine.send(.updateAllowedEdges(id: nextID, edges: edges))
+    case .updateAllowedEdges(let edges, let reply): updateAllowedEdges(edges, reply)
     case .status(let reply):
-      guard let engine, readyAt != nil else { return reply(nil) }
+      guard engine != nil, readyAt != nil else { return reply(nil) }
       statusReplies[nextID] = reply
-      engine.send(.status(id: nextID))
+      send(.status(id: nextID))
     case .watchStreams(let isWanted):
       guard isWanted != watchesStreams else { return }
       watchesStreams = isWanted
-      if readyAt != nil { engine?.send(.watchStreams(isWanted)) }
+      if readyAt != nil { send(.watchStreams(isWanted)) }
     case .stop(let drain, let reply):
       stopReplies.append(reply)
       stop(drain)
     }
+  }
+
+  private func updateAllowedEdges(
+    _ edges: [AllowedEdge], _ reply: @escaping @Sendable (RemoteIngressError?) -> Void
+  ) {
+    guard case .hub(var settings) = start, !isEnding else { return reply(.notRunning) }
+    guard let line = EngineLine(.updateAllowedEdges(id: nextID, edges: edges)) else {
+      return reply(.allowedEdges(Self.tooLong))
+    }
+    // The next engine starts with them. One that is starting reads this line after its first.
+    settings.allowedEdges = edges
+    start = .hub(settings)
+    guard let engine else { return reply(nil) }
+    updateReplies[nextID] = reply
+    engine.send(line)
+  }
+
+  private static let tooLong =
+    "the edges take more than \(Limits.engineLineBytesMax >> 20) MiB together"
+
+  /// Requests without edges are short.
+  private func send(_ request: EngineRequest) {
+    if let line = EngineLine(request) { engine?.send(line) }
   }
 
   private var isEnding: Bool {
@@ -259,7 +276,7 @@ final class SupervisorLoop {
       phase = .stopping(deadline: deadline)
       snapshot.update { $0.state = .draining }
       let seconds = drain / .seconds(1)
-      engine?.send(drain > .zero ? .drain(seconds: seconds) : .stop)
+      send(drain > .zero ? .drain(seconds: seconds) : .stop)
     }
   }
 
@@ -270,7 +287,10 @@ final class SupervisorLoop {
     let end = engine.wait()
     let why = verdict ?? "\(end)"
     self.engine = nil
-    snapshot.update { $0.pid = nil }
+    snapshot.update { status in
+      status.pid = nil
+      if status.state == .running { status.state = .recovering }
+    }
     let lived = readyAt.map { Clock.now - $0 }
     readyAt = nil
     for reply in statusReplies.values { reply(nil) }
@@ -316,30 +336,5 @@ final class SupervisorLoop {
     guard let failure, let started else { return }
     self.started = nil
     started(.failure(failure))
-  }
-}
-
-/// Whether an engine answers.
-private struct Watchdog {
-  private var asked: UInt64 = 0
-  private var answered: UInt64 = 0
-  private var answeredByShards: UInt64 = 0
-
-  /// The number of the next question.
-  mutating func ask() -> UInt64 {
-    asked += 1
-    return asked
-  }
-
-  mutating func answered(_ number: UInt64, shards: UInt64) {
-    answered = max(answered, min(number, asked))
-    answeredByShards = max(answeredByShards, min(shards, asked))
-  }
-
-  /// Why the engine is dead, if it is.
-  func verdict(_ policy: RecoveryPolicy) -> String? {
-    if asked - answered >= policy.pingsUnansweredMax { return "it did not answer" }
-    if asked - answeredByShards >= policy.shardPingsMax { return "a shard of it did not answer" }
-    return nil
   }
 }

@@ -1,7 +1,6 @@
 // `hub` and `edge` as services: the engine's supervisor, with signals in, log lines out, a
 // configuration that is read again when it changes, and an exit code at the end.
 
-import CLinuxProcess
 import Glibc
 import Logging
 import RIAdmin
@@ -56,11 +55,6 @@ struct Daemon<Role: DaemonRole> {
     for warning in configuration.warnings { log.write(.warning, warning) }
   }
 
-  /// Secrets are in memory: no core dump of it, and no look at it by other processes of the user.
-  private static func protectMemory() {
-    if environmentVariables()[coreDumpsVariable] != "1" { ri_set_dumpable(0) }
-  }
-
   private mutating func run() async throws {
     let (role, inbox, settings) = (role, inbox, configuration.settings)
     role.watchRecovery { inbox.yield(.gaveUp($0)) }
@@ -76,8 +70,14 @@ struct Daemon<Role: DaemonRole> {
     if watch == nil, source.file != nil {
       log.write(.warning, "the configuration file cannot be watched: send SIGHUP to have it read")
     }
-    for await event in events {
-      if try await !handle(event) { break }
+    do {
+      for await event in events {
+        if try await !handle(event) { break }
+      }
+    } catch {
+      // The engine ends in order, and takes its firewall with it.
+      await role.stop(drain: .zero)
+      throw error
     }
     log.write(.info, "stopped")
     endProcess(0)
@@ -133,7 +133,7 @@ struct Daemon<Role: DaemonRole> {
     let limit = isDraining ? 0 : configuration.settings.drainSeconds
     if !isDraining {
       log.write(.info, "draining: no new streams, live ones have \(limit) s")
-      notifier.send("STOPPING=1")
+      notifier.sendStopping(within: limit)
     }
     isDraining = true
     Task {

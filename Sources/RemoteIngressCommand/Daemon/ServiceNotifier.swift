@@ -41,6 +41,12 @@ struct ServiceNotifier: Sendable {
     send("RELOADING=1\nMONOTONIC_USEC=\(microseconds)")
   }
 
+  /// Live streams have `seconds` to end; systemd's own patience must not be shorter.
+  func sendStopping(within seconds: Int) {
+    let microseconds = (Int64(clamping: seconds) + 10) * 1_000_000
+    send("STOPPING=1\nEXTEND_TIMEOUT_USEC=\(microseconds)")
+  }
+
   /// Says that we live, twice in the time that systemd gives us, as long as `isAlive`.
   func startWatchdog(_ isAlive: @escaping @Sendable () -> Bool) {
     guard path != nil, let watchdog else { return }

@@ -64,7 +64,7 @@ private final class DemoEvents: Sendable {
 
   func take(_ event: EngineEvent) {
     switch event {
-    case .tunnelUp(_, let name): cipher.withLock { $0 = name }
+    case .tunnelUp(_, _, let name): cipher.withLock { $0 = name }
     case .listening: listening.signal()
     case .tunnelDown(let reason, _): StandardError.write("no tunnel: \(reason)\n")
     case .listenFailed(_, let address, let error):

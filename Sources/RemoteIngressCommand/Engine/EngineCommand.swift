@@ -23,13 +23,12 @@ struct EngineCommand: ParsableCommand {
     EngineHost(output).run()
   }
 
-  /// It lives and dies with its supervisor alone, and gives away nothing of its memory, which holds
-  /// keys.
+  /// It lives and dies with its supervisor alone.
   private func prepareProcess() {
     ri_die_with_parent(SIGKILL)
     _ = ri_name_process("ri-engine")
-    if environmentVariables()[coreDumpsVariable] != "1" { ri_set_dumpable(0) }
-    for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE] {
+    protectMemory()
+    for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE] {
       signal(number, SIG_IGN)
     }
   }

@@ -21,8 +21,10 @@ extension EngineEvent {
     case .note(let text): LogRecord(.info, text)
     case .warning(let text): LogRecord(.warning, text)
     case .hubReady(let address): LogRecord(.info, "hub ready on \(address)")
-    case .edgeConnected(let id, let address):
-      LogRecord(.info, "edge \(id) connected from \(address)")
+    case .edgeConnected(let id, let address, let transport):
+      LogRecord(.info, "edge \(id) connected from \(address) over \(transport.label)")
+    case .edgeMoved(let id, let former, let address):
+      LogRecord(.info, "edge \(id) moved from \(former) to \(address)")
     case .edgeDraining(let id, let address):
       LogRecord(.info, "edge \(id) is draining, at \(address)")
     case .edgeDisconnected(let id, let address, let reason):
@@ -30,11 +32,14 @@ extension EngineEvent {
     case .edgeRefused(let address, let reason, let leftOut):
       LogRecord(
         .info, "refused \(address): \(reason)" + (leftOut > 0 ? "; \(leftOut) more before it" : ""))
-    case .tunnelUp(let hub, let cipher): LogRecord(.info, "tunnel up to \(hub), \(cipher)")
+    case .tunnelUp(let hub, let transport, let cipher):
+      LogRecord(.info, "tunnel up to \(hub) over \(transport.label), \(cipher)")
     case .tunnelDown(let reason, let retryAfter):
       LogRecord(
         .warning,
         "no tunnel: \(reason); next attempt in \(retryAfter.nanoseconds / 1_000_000) ms")
+    case .tunnelMoved(let hub, let transport):
+      LogRecord(.info, "new streams go to \(hub) over \(transport.label)")
     case .tunnelDraining(let hub):
       LogRecord(.info, "the hub at \(hub) is draining: dialling anew")
     case .tunnelDrained(let hub, let reason):
@@ -64,8 +69,8 @@ extension EngineEvent {
   /// The event as a hub's (SPEC 9); nil for what is none.
   var hubEvent: HubEvent? {
     switch self {
-    case .edgeConnected(let id, let address):
-      .edgeConnected(.init(edgeId: id, address: "\(address)", transport: .tcpTls))
+    case .edgeConnected(let id, let address, let transport):
+      .edgeConnected(.init(edgeId: id, address: "\(address)", transport: transport))
     case .edgeDisconnected(let id, let address, let reason):
       .edgeDisconnected(.init(edgeId: id, address: "\(address)", reason: "\(reason)"))
     case .streamOpened(let stream):
@@ -84,8 +89,8 @@ extension EngineEvent {
   /// The event as an edge's (SPEC 9); nil for what is none.
   var edgeEvent: EdgeEvent? {
     switch self {
-    case .tunnelUp(let hub, let cipher):
-      .tunnelConnected(.init(hub: "\(hub)", transport: .tcpTls, cipher: cipher))
+    case .tunnelUp(let hub, let transport, let cipher):
+      .tunnelConnected(.init(hub: "\(hub)", transport: transport, cipher: cipher))
     case .tunnelDown(let reason, let retryAfter):
       .tunnelDisconnected(.init(reason: "\(reason)", retryInSeconds: retryAfter.seconds))
     case .publicAddressDiscovered(let address): .publicIpDiscovered(.init(publicIp: "\(address)"))

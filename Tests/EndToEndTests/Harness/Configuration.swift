@@ -48,6 +48,7 @@ extension Testbed {
     secretFile: \(directory)/\(secretFile)
     stateDir: \(directory)/edge
     drainSeconds: \(drainSeconds)
+    transportMode: \(transportMode)
     stunServer: "\(stunServer)"
     \(trust)
     \(edgeLines)

@@ -3,9 +3,24 @@
 import Foundation
 import Testing
 
-/// The backend that REMOTEINGRESS_RING forces.
+/// What a tunnel runs on: the backend that REMOTEINGRESS_RING forces, with TLS, or with QUIC.
 enum Ring: String, CaseIterable, CustomTestStringConvertible {
   case uring, epoll
+  /// QUIC on io_uring; on epoll, for what touches the sockets of packets.
+  case quic, epollQUIC
+
+  /// What most tests run on.
+  static let allCases: [Ring] = [.uring, .epoll, .quic]
+  /// For scripts that play one end of a tunnel of frames.
+  static let tls: [Ring] = [.uring, .epoll]
+  static let everything: [Ring] = [.uring, .epoll, .quic, .epollQUIC]
+
+  var backend: String { self == .epoll || self == .epollQUIC ? "epoll" : "uring" }
+  var isQUIC: Bool { self == .quic || self == .epollQUIC }
+  /// The edge's `transportMode`.
+  var transportMode: String { isQUIC ? "quic" : "tcpTls" }
+  /// What hub and edge agree on.
+  var extensions: [String] { isQUIC ? ["drain", "udpStream"] : ["autoWindow", "drain"] }
   var testDescription: String { rawValue }
 }
 

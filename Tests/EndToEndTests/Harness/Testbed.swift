@@ -45,6 +45,8 @@ final class Testbed {
   /// Nobody is there, so that no test asks the Internet.
   var stunServer = "127.0.0.1:9"
   var extraRoutes: [ExtraRoute] = []
+  /// The edge's.
+  var transportMode: String
   /// More lines of the hub's and the edge's configuration.
   var hubLines = ""
   var edgeLines = ""
@@ -59,7 +61,8 @@ final class Testbed {
 
   private init(_ ring: Ring) throws {
     self.ring = ring
-    environment = ["REMOTEINGRESS_RING": ring.rawValue]
+    environment = ["REMOTEINGRESS_RING": ring.backend]
+    transportMode = ring.transportMode
     directory = NSTemporaryDirectory() + "remoteingress-\(UUID().uuidString)"
     for part in ["hub", "edge", "www", "uploads"] {
       try FileManager.default.createDirectory(

@@ -54,9 +54,9 @@ private struct StreamEnd {
 func creditProblems(edge: EngineUnderTest, hub: EngineUnderTest) -> [String] {
   var problems: [String] = []
   for link in edge.readyLinks {
-    let local = edge.ring.localAddress(of: link.socket)
+    let local = link.tls.flatMap { edge.ring.localAddress(of: $0.socket) }
     guard let other = hub.readyLinks.first(where: { $0.peer == local }),
-      let near = link.tunnel, let far = other.tunnel
+      let near = link.tunnel?.framed, let far = other.tunnel?.framed
     else { continue }
     let ends = (
       TunnelEnd(engine: edge, link: link, tunnel: near),

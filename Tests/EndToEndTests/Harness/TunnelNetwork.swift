@@ -1,0 +1,179 @@
+// Two network namespaces with a tunnel between them, whose packets can be lost, blocked and come
+// from another address:
+//
+//   clients, edge 10.78.1.2 (then 10.78.1.3) ── eth0 ── 10.78.1.1 hub, targets
+//
+// A namespace lives as long as the process that holds it, so nothing is left behind.
+
+import Foundation
+import Glibc
+
+final class TunnelNetwork {
+  enum Place: CaseIterable { case edge, hub }
+
+  /// Ports of the edge, and where the hub takes them.
+  static let port = 8080
+  static let target = 9080
+
+  let bed: Testbed
+  private var holders: [Place: ChildProcess] = [:]
+  private(set) var hub: ChildProcess?
+  private(set) var edge: ChildProcess?
+
+  /// Says so, loudly, where there is no privilege for it.
+  static let isAvailable: Bool = {
+    do {
+      try Testbed.bare(.uring) { bed in
+        try bed.command(["unshare", "-n", "nft", "list", "tables"], within: 10)
+      }
+      return true
+    } catch {}
+    print("SKIPPED: every test of QUIC's paths: it takes root, unshare and nft")
+    return false
+  }()
+
+  /// The servers and the hub running. Hub and edge must still be there after `body`, and stop.
+  static func run(_ ring: Ring, _ body: (TunnelNetwork) throws -> Void) throws {
+    try Testbed.bare(ring) { bed in
+      let network = try TunnelNetwork(bed)
+      try network.startServer()
+      try network.startHub()
+      try body(network)
+      for child in [network.edge, network.hub].compactMap({ $0 }) { try bed.stop(child) }
+    }
+  }
+
+  private init(_ bed: Testbed) throws {
+    self.bed = bed
+    let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
+    for place in Place.allCases {
+      let holder = try bed.start("holder-\(place)", ["unshare", "-n", "sleep", "infinity"])
+      holders[place] = holder
+      try wait(within: 10, for: "the namespace of \(place)") {
+        let link = "/proc/\(holder.pid)/ns/net"
+        return (try? FileManager.default.destinationOfSymbolicLink(atPath: link)) ?? own != own
+      }
+      try command(place, "ip", "link", "set", "lo", "up")
+    }
+    let peer = "\(holders[.edge]?.pid ?? 0)"
+    try command(
+      .hub, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", peer)
+    for (place, address) in [(Place.hub, "10.78.1.1/24"), (.edge, "10.78.1.2/24")] {
+      try command(place, "ip", "addr", "add", address, "dev", "eth0")
+      try command(place, "ip", "link", "set", "eth0", "up")
+    }
+  }
+
+  /// A command line that runs in a place.
+  func inside(_ place: Place, _ arguments: [String]) -> [String] {
+    ["nsenter", "-n", "-t", "\(holders[place]?.pid ?? 0)"] + arguments
+  }
+
+  @discardableResult
+  func command(_ place: Place, _ arguments: String...) throws -> String {
+    try bed.command(inside(place, arguments))
+  }
+
+  private func startServer() throws {
+    let script = ["python3", "\(Product.peers)/paths.py", "serve", "port=\(Self.target)"]
+    let server = try bed.start("server", inside(.hub, script))
+    try wait(within: 10, for: "the server") { server.output.contains("serving") }
+  }
+
+  /// Plays a scenario of `peers/paths.py` beside the edge.
+  @discardableResult
+  func play(_ scenario: String, _ arguments: [String: Any] = [:]) throws -> [String: Double] {
+    try bed.play(
+      "paths", scenario, ["port": Self.port].merging(arguments) { $1 },
+      wrapper: inside(.edge, []))
+  }
+
+  // MARK: The path
+
+  /// Loses packets of the tunnel at random, both ways.
+  func lose(percent: Int) throws {
+    for place in Place.allCases {
+      try filter(place, "th dport 8443 numgen random mod 100 < \(percent) drop")
+      try filter(place, "th sport 8443 numgen random mod 100 < \(percent) drop")
+    }
+  }
+
+  /// Lets no UDP to the hub through any more, or again.
+  func blockUDP(_ isBlocked: Bool) throws {
+    if isBlocked {
+      try filter(.hub, "udp dport 8443 drop")
+    } else {
+      try command(.hub, "nft", "delete", "table", "inet", "path")
+    }
+  }
+
+  private func filter(_ place: Place, _ rule: String) throws {
+    try bed.write(
+      """
+      table inet path {
+        chain input {
+          type filter hook input priority -300;
+          \(rule)
+        }
+      }
+
+      """, to: "path.nft")
+    try command(place, "nft", "-f", "\(bed.directory)/path.nft")
+  }
+
+  // MARK: Hub and edge
+
+  func startHub() throws {
+    let offset = bed.logLength("hub")
+    try bed.write(
+      """
+      tunnelPort: 8443
+      targetHost: 127.0.0.1
+      stateDir: \(bed.directory)/hub
+      drainSeconds: 1
+      allowedEdges:
+        - id: \(bed.edgeID)
+          secret: \(bed.secret)
+          listenPorts: [\(Self.port)]
+          stunIntervalSecs: 0
+      targets:
+        - {port: \(Self.port), targetPort: \(Self.target)}
+      """, to: "hub.yaml")
+    let child = try bed.start(
+      "hub", inside(.hub, [Product.binary, "hub", "--config", "\(bed.directory)/hub.yaml"]))
+    hub = child
+    try child.waitForLog(LogLine.hubReady, from: offset)
+  }
+
+  /// Ends it by SIGKILL.
+  func killHub() throws {
+    guard let child = hub else { return }
+    hub = nil
+    try bed.destroy(child)
+  }
+
+  func startEdge(mode: String? = nil) throws {
+    let offset = bed.logLength("edge")
+    try bed.write(
+      """
+      hubHost: 10.78.1.1
+      edgeId: \(bed.edgeID)
+      secret: \(bed.secret)
+      drainSeconds: 1
+      transportMode: \(mode ?? bed.transportMode)
+      stunServer: 127.0.0.1:9
+      insecure: true
+      """, to: "edge.yaml")
+    let child = try bed.start(
+      "edge", inside(.edge, [Product.binary, "edge", "--config", "\(bed.directory)/edge.yaml"]))
+    edge = child
+    try child.waitForLog(LogLine.tunnelUp, from: offset)
+    for line in LogLine.listening(Self.port) { try child.waitForLog(line, from: offset) }
+  }
+
+  func stopEdge() throws {
+    guard let child = edge else { return }
+    edge = nil
+    try bed.stop(child)
+  }
+}

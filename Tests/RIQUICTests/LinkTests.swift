@@ -1,0 +1,49 @@
+// A link from its handshake to its end, over a path that loses nothing.
+
+import RIBase
+import RICrypto
+import RIQUIC
+import RITunnel
+import Testing
+
+@Suite struct LinkTests {
+  @Test func handshakeAndLines() throws {
+    let pair = try LinkPair()
+    try pair.establish()
+    #expect(pair.hub.happenings.prefix(2) == [.established, .controlBytes(LinkPair.line)])
+    #expect(pair.edge.tunnel?.peerPin == hubIdentity.pin)
+    #expect(pair.edge.tunnel?.cipherName == "AES-128-GCM")
+    #expect(pair.hub.tunnel?.remote == LinkPair.edgeAddress)
+    #expect(pair.hub.endpoint.handshakeCount == 0 && pair.edge.endpoint.handshakeCount == 0)
+  }
+
+  @Test(arguments: [true, false])
+  func bytesBothWaysAndHalfClose(ownProtection: Bool) throws {
+    var settings = QUICSettings()
+    settings.usesOwnProtection = ownProtection
+    let pair = try LinkPair(settings: settings)
+    try pair.establish()
+    let (edge, hub) = try pair.openStream(77)
+    #expect(
+      pair.hub.happenings.contains(
+        .opened(hub, "PROXY TCP4 192.0.2.1 192.0.2.2 77 443\r\n")))
+    let question = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+    pair.edge.send(question, on: edge)
+    pair.edge.tunnel?.finish(edge)
+    #expect(pair.run(for: .seconds(5)) { pair.hub.happenings.contains(.finished(hub)) })
+    #expect(pair.hub.received[hub] == question)
+    // The other direction is still open.
+    let answer = (0..<500_000).map { UInt8(truncatingIfNeeded: $0 &* 3) }
+    pair.hub.send(answer, on: hub)
+    pair.hub.tunnel?.finish(hub)
+    #expect(pair.run(for: .seconds(5)) { pair.edge.happenings.contains(.finished(edge)) })
+    #expect(pair.edge.received[edge] == answer)
+    #expect(
+      pair.run(for: .seconds(5)) {
+        pair.edge.happenings.contains(.closed(edge)) && pair.hub.happenings.contains(.closed(hub))
+      })
+    #expect(pair.edge.tunnel?.streamsHeld == 0 && pair.hub.tunnel?.streamsHeld == 0)
+    #expect(pair.edge.tunnel?.activeStreams == 0 && pair.hub.tunnel?.activeStreams == 0)
+    #expect(pair.edge.tunnel?.unackedBytes == 0 && pair.hub.tunnel?.unackedBytes == 0)
+  }
+}

@@ -1,0 +1,107 @@
+// The parts of a supervisor that need no process: the watchdog, lines, the engine's environment.
+
+import Foundation
+import Testing
+
+@testable import RemoteIngress
+
+@Suite struct SupervisionTests {
+  private let policy = RecoveryPolicy()
+
+  @Test func anEngineThatAnswersLives() {
+    var watchdog = Watchdog()
+    for _ in 0..<100 {
+      let number = watchdog.ask()
+      #expect(watchdog.verdict(policy) == nil)
+      watchdog.answered(number, shards: number)
+    }
+  }
+
+  @Test func fourQuestionsInVainAreItsEnd() {
+    var watchdog = Watchdog()
+    watchdog.answered(watchdog.ask(), shards: 1)
+    for _ in 0..<3 {
+      _ = watchdog.ask()
+      #expect(watchdog.verdict(policy) == nil)
+    }
+    _ = watchdog.ask()
+    #expect(watchdog.verdict(policy) == "it did not answer")
+    watchdog.answered(5, shards: 5)
+    #expect(watchdog.verdict(policy) == nil)
+  }
+
+  @Test func aShardThatHangsIsTheEndOfAnEngineThatAnswers() {
+    var watchdog = Watchdog()
+    watchdog.answered(watchdog.ask(), shards: 1)
+    for _ in 0..<24 {
+      watchdog.answered(watchdog.ask(), shards: 1)
+      #expect(watchdog.verdict(policy) == nil)
+    }
+    watchdog.answered(watchdog.ask(), shards: 1)
+    #expect(watchdog.verdict(policy) == "a shard of it did not answer")
+  }
+
+  @Test func anAnswerToWhatWasNotAskedIsNone() {
+    var watchdog = Watchdog()
+    watchdog.answered(1_000, shards: 1_000)
+    for _ in 0..<4 { _ = watchdog.ask() }
+    #expect(watchdog.verdict(policy) != nil)
+  }
+
+  @Test(arguments: [1, 2, 3, 7, 1_000])
+  func linesComeWholeHoweverTheyAreCut(size: Int) {
+    let text = Array("first\n\nthird, longer\nrest".utf8)
+    var lines = LineAssembler(bytesMax: 100)
+    var found: [String] = []
+    for start in stride(from: 0, to: text.count, by: size) {
+      let isInBounds = lines.append(text[start..<min(start + size, text.count)]) {
+        found.append(String(decoding: $0, as: UTF8.self))
+      }
+      #expect(isInBounds)
+    }
+    #expect(found == ["first", "", "third, longer"])
+  }
+
+  @Test func aLineThatIsTooLongIsRefused() {
+    for text in ["123456789", "12345678\n"] {
+      var lines = LineAssembler(bytesMax: 8)
+      var count = 0
+      let isInBounds = lines.append(Array(text.utf8)[...]) { _ in count += 1 }
+      #expect(isInBounds == text.hasSuffix("\n") && count == (isInBounds ? 1 : 0))
+    }
+    var lines = LineAssembler(bytesMax: 8)
+    #expect(lines.append(Array("12345".utf8)[...]) { _ in })
+    #expect(!lines.append(Array("6789\n".utf8)[...]) { _ in })
+  }
+
+  @Test func anEngineSeesNoConfigurationInItsEnvironment() {
+    let environment = engineEnvironment([
+      "PATH": "/bin", "REMOTEINGRESS_RING": "epoll", "REMOTEINGRESS_SECRET": "hush",
+      "REMOTEINGRESS_TOKEN": "hush", "REMOTEINGRESS_ADMIN_TOKEN": "hush", "NOTIFY_SOCKET": "/run/n",
+      "REMOTEINGRESS_EXTENSIONS": "none", "WATCHDOG_USEC": "1",
+    ])
+    #expect(
+      environment == [
+        "PATH": "/bin", "REMOTEINGRESS_RING": "epoll", "REMOTEINGRESS_EXTENSIONS": "none",
+      ])
+  }
+
+  @Test("an engine without a supervisor ends, whatever it is told", arguments: ["", "garbage\n"])
+  func alone(input: String) throws {
+    let engine = Process()
+    engine.executableURL = Bundle.main.bundleURL.appendingPathComponent("remoteingress")
+    engine.arguments = ["engine"]
+    let (stdin, stdout) = (Pipe(), Pipe())
+    engine.standardInput = stdin
+    engine.standardOutput = stdout
+    try engine.run()
+    try stdin.fileHandleForWriting.write(contentsOf: Data(input.utf8))
+    // Garbage ends it while its input is still open.
+    if input.isEmpty { try stdin.fileHandleForWriting.close() }
+    engine.waitUntilExit()
+    #expect(engine.terminationReason == .exit && engine.terminationStatus == 1)
+    let said = String(
+      decoding: stdout.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    #expect(said.isEmpty == input.isEmpty && said.contains("failed") != input.isEmpty)
+  }
+}
