@@ -197,6 +197,8 @@ public enum Limits {
   /// Listening sockets of a shard: every assigned port has one for each address family.
   public static let listenersMax = 4_096
 
+  /// Ports that cannot be listened on and are told one by one; the status has them all.
+  public static let listenFailuresReported = 256
   /// Descriptors that no client and no target gets, so that tunnels, listeners and whoever looks at
   /// the process still have theirs …
   public static let descriptorsReserved = 64

@@ -24,10 +24,11 @@ extension Shard {
   func openListener(
     on address: SocketAddress, purpose: Listener.Purpose, reusePort: Bool
   ) throws(RingError) -> SlotID {
+    try checkRoomForListener("listen")
     let socket = try ring.listen(
       on: address, reusePort: reusePort, backlog: Limits.listenBacklog)
     let bound = ring.localAddress(of: socket) ?? address
-    guard
+    guard purpose == .tunnels || !isReserved(socket),
       let id = listeners.insert(Listener(socket: socket, address: bound, purpose: purpose))
     else {
       refuse(socket)
@@ -39,11 +40,12 @@ extension Shard {
 
   /// Opens a UDP port for clients.
   func openDatagramListener(on address: SocketAddress) throws(RingError) -> SlotID {
+    try checkRoomForListener("bind")
     let socket = try ring.bindDatagram(to: address, reusePort: false)
     ring.set(.receiveBufferBytes(Limits.datagramPortBufferBytes), on: socket)
     ring.set(.sendBufferBytes(Limits.datagramPortBufferBytes), on: socket)
     let bound = ring.localAddress(of: socket) ?? address
-    guard
+    guard !isReserved(socket),
       let id = listeners.insert(Listener(socket: socket, address: bound, purpose: .datagrams))
     else {
       discard(socket, .graceful)
@@ -51,6 +53,14 @@ extension Shard {
     }
     armAccept(id)
     return id
+  }
+
+  /// Makes no socket for a listener that has no place: a hub may ask for every port there is, and
+  /// what fails is tried again every few seconds.
+  private func checkRoomForListener(_ call: String) throws(RingError) {
+    guard listeners.count < listeners.capacity else {
+      throw RingError(call: call, code: ErrorNumber.tooManyFiles)
+    }
   }
 
   /// Whether listening failed because the machine has no IPv6, which "all addresses" may lack.

@@ -413,7 +413,9 @@ extension Shard {
       report(.listening(key.transport, address: key.address))
     } catch {
       if isWithoutFamily(key.address, error) { return }
-      if edge.failed.updateValue(error, forKey: key) == nil {
+      if edge.failed.updateValue(error, forKey: key) == nil,
+        edge.failed.count <= Limits.listenFailuresReported
+      {
         report(.listenFailed(key.transport, address: key.address, error: error))
       }
     }
