@@ -127,7 +127,7 @@ extension Shard {
       return
     }
     report(.note("moving the tunnel to \(link.peer) from \(quic.tunnel.local) to \(local)"))
-    quic.tunnel.migrate(to: local, now: now)
+    _ = quic.tunnel.migrate(to: local, now: now)
     // By then the new way is proven and the old socket goes, or the new way is tried once more.
     if edge.addressTimer == nil {
       edge.addressTimer = schedule(.addresses, at: now + Limits.addressProofTime)
