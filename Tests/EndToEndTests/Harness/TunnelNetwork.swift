@@ -132,7 +132,10 @@ final class TunnelNetwork {
       stateDir: \(bed.directory)/hub
       drainSeconds: 1
       allowedEdges:
-        - {id: \(bed.edgeID), secret: \(bed.secret), listenPorts: [\(Self.port)], stunIntervalSecs: 0}
+        - id: \(bed.edgeID)
+          secret: \(bed.secret)
+          listenPorts: [\(Self.port)]
+          stunIntervalSecs: 0
       targets:
         - {port: \(Self.port), targetPort: \(Self.target)}
       """, to: "hub.yaml")
