@@ -10,7 +10,7 @@ final class StunServer: Sendable {
   private let descriptor: Int32
 
   init() throws {
-    descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+    let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -22,7 +22,7 @@ final class StunServer: Sendable {
     }
     guard code == 0 else { throw SocketFailure(description: "STUN: errno \(errno)") }
     port = UInt16(bigEndian: address.sin_port)
-    let descriptor = descriptor
+    self.descriptor = descriptor
     Thread.detachNewThread { Self.serve(descriptor) }
   }
 
