@@ -288,7 +288,7 @@ struct Metrics {
       "target_connect_seconds", "From a stream's OPEN to its target's connection, at a hub.",
       totals.targetConnect)
     out.histogram(
-      "handshake_seconds", "From a tunnel's TCP connection to its being up.", totals.handshake)
+      "handshake_seconds", "From a tunnel's first packets to its being up.", totals.handshake)
     out.histogram(
       "loop_seconds", "What the engine does at a stretch: what may delay a byte.", totals.loop)
   }

@@ -82,7 +82,7 @@ public struct ShardMetrics: Codable, Equatable, Sendable {
   public var roundTrip = TimeHistogram()
   /// From a stream's OPEN to the connection with its target, its name's look-up included (hub).
   public var targetConnect = TimeHistogram()
-  /// From the TCP connection to a tunnel that is up.
+  /// From the TCP connection, or the first packet of QUIC, to a tunnel that is up.
   public var handshake = TimeHistogram()
   /// From the return of one wait to the next: what a byte that has just arrived may have to wait.
   public var loop = TimeHistogram()

@@ -33,6 +33,7 @@ extension Shard {
     let link = Link(
       .quic(QUICTransport(tunnel, port: port)), peer: address, phase: .handshaking,
       handshake: .edge(exchange))
+    link.beganAt = now
     guard let id = links.insert(link) else {
       tunnel.end()
       closePort(port)

@@ -58,6 +58,7 @@ extension Shard {
     let link = Link(
       .quic(QUICTransport(tunnel, port: port)), peer: tunnel.remote, phase: .handshaking,
       handshake: .hub(HubHandshake(offering: offer)), offer: offer)
+    link.beganAt = now
     guard let id = links.insert(link) else {
       hub.gate.leave(link.peer.ip)
       tunnel.end()

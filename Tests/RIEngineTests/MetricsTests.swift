@@ -50,6 +50,28 @@ struct MetricsTests {
     try world.stopAll()
   }
 
+  @Test func overQUICTheSameIsCounted() throws {
+    let world = try World(
+      seed: 9, faults: SimulatedFaults(delay: .milliseconds(5)...(.milliseconds(5))))
+    try world.allowQUIC()
+    try world.targets.serve(1001) { _ in Self.sending(300_000) }
+    let (hub, edge) = try world.startBoth([1001], edge: { $0.transportMode = .quic })
+    try world.connect(1001, Self.sending(100_000))
+    world.run(for: .seconds(20))
+    let (h, e) = (hub.shard.status.metrics, edge.shard.status.metrics)
+    // The clients' and targets' bytes, and the header of each stream.
+    #expect(e.traffic.dataBytesSent >= 100_000 && e.traffic.dataBytesSent < 100_200)
+    #expect(e.traffic.dataBytesSent == h.traffic.dataBytesReceived)
+    #expect(h.traffic.dataBytesSent == 300_000 && e.traffic.dataBytesReceived == 300_000)
+    #expect(h.bytesOut > 300_000 && e.bytesIn > 300_000)
+    for metrics in [h, e] {
+      #expect(metrics.tunnelsOpened == 1 && metrics.handshake.count == 1)
+      #expect(metrics.handshake.seconds < 1)
+    }
+    #expect(h.roundTrip.count == h.pongs && h.pongs > 0)
+    try world.stopAll()
+  }
+
   @Test func totalsOutliveTheirTunnelAndTheEndIsCountedByCause() throws {
     let world = try World(seed: 5)
     try world.targets.serve(1001) { _ in Self.sending(10_000) }
