@@ -114,7 +114,8 @@ private struct DatagramTunnel {
     func order(_ listenPort: UInt16, _ connectPort: UInt16) -> EndOrder {
       EndOrder(
         listenPort: listenPort, connectPort: connectPort, clientPort: edgePort, key: key,
-        ring: system.ring, congestion: congestion, carriesDatagrams: true)
+        ring: system.ring, congestion: congestion, overQUIC: system == .oursQUIC,
+        carriesDatagrams: true)
     }
     let hub = try ChildProcess.role(["ours", "hub"], order: order(hubPort, targetPort))
     try hub.awaitReady("hub")

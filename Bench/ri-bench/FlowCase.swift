@@ -57,12 +57,13 @@ struct FlowCase {
     self.workload = workload
     self.beside = beside
     systemsAllowed =
-      [.direct, .roofline, .oursUring, .oursEpoll, .oursUringPlain] + System.peers
+      [.direct, .roofline, .oursUring, .oursEpoll, .oursUringPlain, .oursQUIC] + System.peers
     systems =
       switch shape {
-      case .stalled: [.oursUring, .oursEpoll, .oursUringPlain]
-      case .idle: [.roofline, .oursUring, .oursEpoll]
-      case .mixed, .shares, .beside, .short: [.roofline, .oursUring, .oursEpoll, .haproxy]
+      case .stalled: [.oursUring, .oursEpoll, .oursUringPlain, .oursQUIC]
+      case .idle: [.roofline, .oursUring, .oursEpoll, .oursQUIC]
+      case .mixed, .shares, .beside, .short:
+        [.roofline, .oursUring, .oursEpoll, .oursQUIC, .haproxy]
       }
   }
 }

@@ -100,7 +100,8 @@ struct LinkedSystem {
         [role, "hub"],
         order: EndOrder(
           listenPort: Self.tunnelPort, listenHost: a.address4, connectPort: Self.targetPort,
-          clientPort: Self.clientPort, key: key, ring: system.ring))
+          clientPort: Self.clientPort, key: key, ring: system.ring,
+          overQUIC: system == .oursQUIC))
     }
     try hub.awaitReady("\(role) hub")
     let edge = try withinNamespace(link.description.b.namespace) {
@@ -108,7 +109,8 @@ struct LinkedSystem {
         [role, "edge"],
         order: EndOrder(
           listenPort: Self.clientPort, connectPort: Self.tunnelPort, connectHost: a.address4,
-          clientPort: Self.clientPort, key: key, ring: system.ring))
+          clientPort: Self.clientPort, key: key, ring: system.ring,
+          overQUIC: system == .oursQUIC))
     }
     try edge.awaitReady("\(role) edge")
     measured = [edge, hub]

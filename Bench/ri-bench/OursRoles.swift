@@ -53,6 +53,7 @@ private func edgeSettings(_ order: EndOrder, _ secret: Secret) -> EdgeSettings {
   settings.hubPort = order.connectPort
   settings.bindAddress = IPAddress(parsing: order.listenHost)
   settings.trust = .insecure
+  settings.transportMode = order.overQUIC ? .quic : .tcpTls
   settings.shards = order.shards
   return settings
 }

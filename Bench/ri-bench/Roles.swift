@@ -28,6 +28,8 @@ struct EndOrder: Codable {
   var extensions: String?
   /// Congestion control to ask for by socket option; nil where the route sets it.
   var congestion: CongestionControl?
+  /// Whether the tunnel goes over QUIC.
+  var overQUIC = false
   /// Whether the client port is one of UDP.
   var carriesDatagrams = false
   /// Of ours.

@@ -37,7 +37,7 @@ struct RunningSystem {
     case .direct: break
     case .roofline:
       try running.addTunnel("roofline", system, workload.shardCount, congestion)
-    case .oursUring, .oursEpoll, .oursUringPlain:
+    case .oursUring, .oursEpoll, .oursUringPlain, .oursQUIC:
       try running.addTunnel("ours", system, workload.shardCount, congestion)
     case .haproxy, .stunnel, .nginx, .ssh:
       try running.addPeer(system)
@@ -63,7 +63,7 @@ struct RunningSystem {
       EndOrder(
         listenPort: listenPort, connectPort: connectPort, clientPort: edgePort, key: key,
         ring: system.ring, extensions: system == .oursUringPlain ? "none" : nil,
-        congestion: congestion, shards: shards)
+        congestion: congestion, overQUIC: system == .oursQUIC, shards: shards)
     }
     let hub = try ChildProcess.role([role, "hub"], order: order(hubPort, entryPort))
     try hub.awaitReady("\(role) hub")

@@ -12,6 +12,8 @@ enum System: String, Codable, CaseIterable {
   case roofline
   case oursUring = "ours-uring"
   case oursEpoll = "ours-epoll"
+  /// Over QUIC, on io_uring.
+  case oursQUIC = "ours-quic"
   /// Without protocol extensions: what a peer that knows none of them gets.
   case oursUringPlain = "ours-uring-plain"
   /// Pairs of other programs, TLS (or SSH) between them.
@@ -21,11 +23,11 @@ enum System: String, Codable, CaseIterable {
   case ringEpoll = "ring-epoll"
 
   /// What takes part unless systems are named.
-  static let tunnels: [System] = [.direct, .roofline, .oursUring, .oursEpoll]
+  static let tunnels: [System] = [.direct, .roofline, .oursUring, .oursEpoll, .oursQUIC]
   static let rings: [System] = [.ringUring, .ringEpoll]
   static let sharded: [System] = [.oursUring, .oursEpoll]
-  static let links: [System] = [.direct, .roofline, .oursUring, .oursEpoll]
-  static let datagrams: [System] = [.direct, .oursUring, .oursEpoll]
+  static let links: [System] = [.direct, .roofline, .oursUring, .oursEpoll, .oursQUIC]
+  static let datagrams: [System] = [.direct, .oursUring, .oursEpoll, .oursQUIC]
   /// What `--peers` adds.
   static let peers: [System] = [.haproxy, .stunnel, .nginx, .ssh]
 
@@ -33,12 +35,12 @@ enum System: String, Codable, CaseIterable {
   var ring: String? {
     switch self {
     case .direct, .roofline, .haproxy, .stunnel, .nginx, .ssh: nil
-    case .oursUring, .oursUringPlain, .ringUring: "uring"
+    case .oursUring, .oursUringPlain, .oursQUIC, .ringUring: "uring"
     case .oursEpoll, .ringEpoll: "epoll"
     }
   }
 
-  var isOurs: Bool { [.oursUring, .oursEpoll, .oursUringPlain].contains(self) }
+  var isOurs: Bool { [.oursUring, .oursEpoll, .oursUringPlain, .oursQUIC].contains(self) }
 
   /// The software of a pair that is not ours.
   var peer: PeerSoftware? { PeerSoftware(rawValue: rawValue) }

@@ -72,6 +72,8 @@ public enum Limits {
   public static let packetRoundsPerTick = 8
   /// How long a changed address or route waits for those that change with it.
   public static let addressSettleTime = Interval.milliseconds(50)
+  /// How long a new way to the hub has to prove that it is one.
+  public static let addressProofTime = Interval.seconds(3)
   /// The hub's host has said so often in a row that nobody listens: then it is believed.
   public static let refusalsBelieved = 3
   /// Handshakes under way from which on clients have to show that they are where they say.

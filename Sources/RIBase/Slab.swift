@@ -26,6 +26,9 @@ public final class Slab<Element> {
   private let chunkCapacity: Int
   @exclusivity(unchecked) @usableFromInline var slotCount = 0
   @exclusivity(unchecked) private var freeSlot = UInt32.max
+  /// All slots that ever held an element come before this. A walk in every tick costs by it, not by
+  /// the chunks.
+  @exclusivity(unchecked) public private(set) var slotsEverUsed = 0
 
   @usableFromInline
   struct Slot {
@@ -68,6 +71,7 @@ public final class Slab<Element> {
     let index = freeSlot
     let (chunk, i) = place(index)
     freeSlot = chunk.slots[i].next
+    slotsEverUsed = max(slotsEverUsed, Int(index) + 1)
     chunk.slots[i].generation &+= 1
     (chunk.elements + i).initialize(to: element)
     count += 1
@@ -116,10 +120,8 @@ public final class Slab<Element> {
     return generation & 1 == 1 ? SlotID(index: UInt32(index), generation: generation) : nil
   }
 
-  public var slotsEverUsed: Int { slotCount }
-
   /// The ids of all elements, in the order of their slots. Allocates: not for the data path.
-  public var ids: [SlotID] { (0..<slotCount).compactMap { id(at: $0) } }
+  public var ids: [SlotID] { (0..<slotsEverUsed).compactMap { id(at: $0) } }
 
   @inlinable
   func isGrown(_ index: UInt32) -> Bool { Int(index) < slotCount }

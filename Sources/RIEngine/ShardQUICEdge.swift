@@ -105,11 +105,13 @@ extension Shard {
       armAddressWatch(edge)
     }
     for id in links.ids where links[id].phase == .ready {
-      if case .quic(let quic) = links[id].transport { moveIfNeeded(links[id], quic) }
+      guard case .quic(let quic) = links[id].transport else { continue }
+      leaveFormerSockets(of: links[id])
+      moveIfNeeded(links[id], quic, edge)
     }
   }
 
-  private func moveIfNeeded(_ link: Link, _ quic: QUICTransport) {
+  private func moveIfNeeded(_ link: Link, _ quic: QUICTransport, _ edge: EdgeState) {
     guard packetPorts.contains(quic.port),
       // Without a way to the hub there is nowhere to move to: the next change may bring one.
       let socket = try? ring.connectDatagram(to: link.peer)
@@ -125,10 +127,14 @@ extension Shard {
       return
     }
     report(.note("moving the tunnel to \(link.peer) from \(quic.tunnel.local) to \(local)"))
-    quic.tunnel.migrate(to: local, now: now)
+    _ = quic.tunnel.migrate(to: local, now: now)
+    // By then the new way is proven and the old socket goes, or the new way is tried once more.
+    if edge.addressTimer == nil {
+      edge.addressTimer = schedule(.addresses, at: now + Limits.addressProofTime)
+    }
   }
 
-  /// The way that a link goes by now is proven: the sockets of its former ones are not needed.
+  /// Closes the sockets of ways that a link does not go by.
   func leaveFormerSockets(of link: Link) {
     guard case .quic(let quic) = link.transport, packetPorts.contains(quic.port) else { return }
     for slot in packetPorts[quic.port].sockets

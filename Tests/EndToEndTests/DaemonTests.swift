@@ -21,7 +21,7 @@ extension EndToEnd {
           bed.route.merging([
             "hub_pid": hub.pid, "config": "\(bed.directory)/hub.yaml",
             "changed": "\(bed.directory)/changed.yaml", "log": hub.logFile,
-          ]) { $1 })
+          ]) { $1 }, within: 150)
         #expect(figures["clients"] == 1_000)
         // The last reload was to the changed file.
         try #require(bed.edge).waitForLog(LogLine.listening(added)[0])
@@ -225,7 +225,7 @@ extension EndToEnd {
         let port = FreePort.take()
         let server = try bed.start(
           "admin", ["python3", "\(Product.peers)/admin.py", "\(port)", "open-sesame"])
-        try wait(within: 10, for: "the server") { FreePort.isTaken(port) }
+        try wait(within: 30, for: "the server") { FreePort.isTaken(port) }
         let admin = ["--admin", "127.0.0.1:\(port)"]
         let refused = try bed.start("refused", [Product.binary, "status"] + admin)
         #expect(try refused.waitForExit(within: 10) == .code(1))

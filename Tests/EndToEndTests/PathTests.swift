@@ -63,7 +63,7 @@ extension EndToEnd {
         try network.startEdge()
         let gaps = try network.play(
           "moved",
-          ["change": "ip addr add 10.78.1.3/24 dev eth0 && ip addr del 10.78.1.2/24 dev eth0"])
+          ["change": "ip addr del 10.78.1.2/24 dev eth0 && ip addr add 10.78.1.3/24 dev eth0"])
         print("\(ring): longest silence of a stream, ms: \(gaps)")
         let (hub, edge) = (try #require(network.hub), try #require(network.edge))
         #expect(hub.log.contains("moved from 10.78.1.2"))

@@ -162,6 +162,31 @@ extension Library {
       await bed.hub.stop()
     }
 
+    @Test("an edge starts from a configuration, and tells its public address")
+    func publicAddress() async throws {
+      let (bed, stun) = (try LibraryBed(), try StunServer())
+      var hub = try bed.hubConfiguration()
+      hub.allowedEdges[0].stunIntervalSecs = 300
+      try await bed.hub.start(hub)
+      var configuration = EdgeConfiguration()
+      configuration.hubHost = "127.0.0.1"
+      configuration.hubPort = await bed.hub.status().tunnelPort
+      configuration.edgeID = "e1"
+      configuration.secret = .text(LibraryBed.secret)
+      configuration.hubPin = await bed.hub.status().pin
+      configuration.stunServer = "127.0.0.1:\(stun.port)"
+      let events = bed.edge.events
+      try await bed.edge.start(configuration)
+      let discovered = try await next(events) {
+        if case .publicIpDiscovered(let data) = $0 { data } else { nil }
+      }
+      #expect(discovered.publicIp == StunServer.address)
+      #expect(await bed.edge.status().publicIp == StunServer.address)
+      stun.stop()
+      await bed.edge.stop()
+      await bed.hub.stop()
+    }
+
     @Test("a wrong secret is told to the edge's owner")
     func unauthorized() async throws {
       let bed = try LibraryBed()

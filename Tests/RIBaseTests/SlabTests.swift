@@ -78,6 +78,17 @@ import Testing
     #expect(kept == nil && removed == nil)
   }
 
+  @Test func aWalkGoesAsFarAsSlotsWereUsed() throws {
+    let slab = Slab<Int>(capacity: 1_000)
+    #expect(slab.slotsEverUsed == 0)
+    let first = try #require(slab.insert(1))
+    #expect(slab.insert(2) != nil)
+    #expect(slab.slotsEverUsed == 2)
+    slab.remove(first)
+    #expect(slab.insert(3) != nil)
+    #expect(slab.slotsEverUsed == 2)
+  }
+
   @Test func aStaleNameCannotBeUsed() async {
     await #expect(processExitsWith: .failure) {
       let slab = Slab<Int>(capacity: 8)
