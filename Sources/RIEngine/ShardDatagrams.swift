@@ -57,7 +57,9 @@ extension Shard {
       counters.drops.socketFull += count - sent
     case -ErrorNumber.connectionRefused:
       counters.drops.refused += count
-      if sessions.contains(run.session) { endSession(run.session, tellsPeer: true) }
+      if sessions.contains(run.session), !outlivesRefusal(run.session) {
+        endSession(run.session, tellsPeer: true)
+      }
     case -ErrorNumber.wouldBlock, -ErrorNumber.noBuffers: counters.drops.socketFull += count
     // A path too narrow for the run's datagrams (udp(7)): runs of smaller ones go on.
     case -ErrorNumber.invalidArgument where run.count > 1,

@@ -150,7 +150,17 @@ extension Shard {
     case -ErrorNumber.noBuffers: starvedReceivers.append(OperationToken(.targetDatagram, id))
     // A narrower path was found: what is sent next is cut to it.
     case -ErrorNumber.messageTooLong: armSession(id)
+    case -ErrorNumber.connectionRefused where outlivesRefusal(id): armSession(id)
     default: endSession(id, tellsPeer: true)
     }
+  }
+
+  /// Nobody listens at the target. Over frames the edge is told, and its client's next datagram
+  /// opens another session. Over QUIC there is no word for it: the session stays for when somebody
+  /// does.
+  func outlivesRefusal(_ id: SlotID) -> Bool {
+    let link = sessions[id].link
+    guard case .hub = role, links.contains(link) else { return false }
+    return links[link].tls == nil
   }
 }
