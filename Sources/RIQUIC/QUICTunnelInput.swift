@@ -337,8 +337,11 @@ extension QUICTunnel {
     streams[slot].isClosedBelow = true
     if streams[slot].phase == .live {
       if streams[slot].isOpened {
+        // Whoever stops to read a stream that it has ended itself is heard of by its close alone.
+        let isWhole = streams[slot].isReceiveFinished && streams[slot].sending == .finished
         retire(slot, as: .ending)
-        queue(.closed, slot)
+        streams[slot].isReset = !isWhole
+        queue(isWhole ? .closed : .reset, slot)
       } else {
         retire(slot, as: .dead)
       }

@@ -123,10 +123,13 @@ extension QUICTunnel {
         }
         return .more
       case QUIC_SHUT, QUIC_GONE:
-        // The peer has reset it; its event is on its way.
-        dropQueue(slot)
-        streams[slot].sending = .finished
-        leaveLine(slot)
+        // The peer reads it no more. ngtcp2 does not always say so otherwise.
+        guard streams[slot].kind == .stream else {
+          streams[slot].sending = .finished
+          leaveLine(slot)
+          return .more
+        }
+        streamReset(slot)
         return .more
       default: return judge(result)
       }
