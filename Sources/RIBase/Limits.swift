@@ -85,7 +85,7 @@ public enum Limits {
   public static let quicConnectionWindowBytes: UInt64 = 64 << 20
   public static let quicStrangerWindowBytes: UInt64 = 16 << 10
   /// Unidirectional streams that carry one large datagram each, under way at once.
-  public static let quicLargeDatagramsMax = 64
+  public static let quicLargeDatagramsMax = 256
   /// And in all, in each direction: ngtcp2 0.12 keeps an object of about 300 bytes for each until
   /// the link ends.
   public static let quicLargeDatagramsPerLinkMax = 1 << 17
@@ -112,6 +112,8 @@ public enum Limits {
   public static let quicTimerIntervalMin = Interval.milliseconds(1)
   /// Edge: how often a session's open is repeated in front of data (SPEC 3).
   public static let quicOpenRepeatInterval = Interval.milliseconds(250)
+  /// Edge: for so long after a datagram came back the hub is taken to know the session.
+  public static let quicAnswerBelieved = Interval.seconds(1)
 
   // MARK: Flow control (SPEC 2.4)
 

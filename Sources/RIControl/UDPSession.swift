@@ -18,6 +18,8 @@ public struct UDPSession {
   public var socket: Int32 = -1
   /// Hub: which datagrams to the target carry a header.
   public var proxyHeader = UDPProxyHeader.none
+  /// Hub: the header that goes in front of the first datagram is yet to be sent.
+  public internal(set) var isHeaderDue = false
   /// Hub: the target's port.
   public var targetPort: Port = 0
   /// The last datagram, either way.

@@ -89,6 +89,9 @@ public final class UDPSessions {
   /// Hub: the session has its socket towards the target.
   public func connected(_ id: SlotID, by descriptor: Int32) { sessions[id].socket = descriptor }
 
+  /// Hub: whether the session's next datagram to the target is its first, as far as that knows.
+  public func setHeaderDue(_ isDue: Bool, of id: SlotID) { sessions[id].isHeaderDue = isDue }
+
   // MARK: Opening
 
   /// The session of a client at a listener.

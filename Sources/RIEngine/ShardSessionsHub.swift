@@ -64,11 +64,8 @@ extension Shard {
     ring.set(.receiveBufferBytes(Limits.sessionBufferBytes), on: socket)
     ring.set(.sendBufferBytes(Limits.sessionBufferBytes), on: socket)
     armSession(id)
+    if sessions[id].proxyHeader == .first { sendHeader(of: id, on: socket) }
     let session = sessions[id]
-    if session.proxyHeader == .first {
-      let none = UnsafeRawBufferPointer(start: nil, count: 0)
-      withHeader(of: session) { post($0, none, of: id, on: socket, to: nil, from: nil) }
-    }
     guard var held = hub.heldDatagrams.removeValue(forKey: id) else { return }
     hub.heldCount -= Int(held.sliceCount)
     while let datagram = store.popFirst(from: &held) {
@@ -91,12 +88,20 @@ extension Shard {
 
   func sendToTarget(_ payload: UnsafeRawBufferPointer, of session: UDPSession, _ id: SlotID) {
     let socket = Socket(descriptor: session.socket)
+    if session.isHeaderDue { sendHeader(of: id, on: socket) }
     guard session.proxyHeader == .every else {
       return post(
         UnsafeRawBufferPointer(start: nil, count: 0), payload, of: id, on: socket, to: nil,
         from: nil)
     }
     withHeader(of: session) { post($0, payload, of: id, on: socket, to: nil, from: nil) }
+  }
+
+  /// A datagram of its own, in front of the first.
+  private func sendHeader(of id: SlotID, on socket: Socket) {
+    sessions.setHeaderDue(false, of: id)
+    let none = UnsafeRawBufferPointer(start: nil, count: 0)
+    withHeader(of: sessions[id]) { post($0, none, of: id, on: socket, to: nil, from: nil) }
   }
 
   private func withHeader(of session: UDPSession, _ body: (UnsafeRawBufferPointer) -> Void) {
@@ -157,10 +162,11 @@ extension Shard {
 
   /// Nobody listens at the target. Over frames the edge is told, and its client's next datagram
   /// opens another session. Over QUIC there is no word for it: the session stays for when somebody
-  /// does.
+  /// does, and that one is told first who the client is.
   func outlivesRefusal(_ id: SlotID) -> Bool {
     let link = sessions[id].link
-    guard case .hub = role, links.contains(link) else { return false }
-    return links[link].tls == nil
+    guard case .hub = role, links.contains(link), links[link].tls == nil else { return false }
+    if sessions[id].proxyHeader == .first { sessions.setHeaderDue(true, of: id) }
+    return true
   }
 }

@@ -50,8 +50,7 @@ struct QUICStream {
   /// The peer has given credit: what is sent is being read.
   var isCredited = false
   var isRoomQueued = false
-  /// A session's datagram came back; its open is to be sent whether data follows or not.
-  var isAnswered = false
+  /// A session's open is to be sent whether data follows or not.
   var isOpenWanted = false
   /// It is listed among those that wait for the link's acknowledgements.
   var isStarved = false
@@ -71,7 +70,8 @@ struct QUICStream {
   var bytes = HeldBytes()
   /// How much of a large datagram was sent.
   var largeSentBytes: Int32 = 0
-  /// When a session's open was last sent.
+  /// When a session's last datagram came back, and when its open was last sent.
+  var answeredAt: Instant?
   var openSentAt: Instant?
   /// Its place in line.
   var turn = TurnLink()

@@ -120,7 +120,7 @@ extension QUICTunnel {
       lends = .nothing
       return nil
     }
-    streams[session].isAnswered = true
+    streams[session].answeredAt = now
     counters.datagramsReceived &+= 1
     counters.datagramBytesReceived &+= UInt64(lentLarge.bytes.count - SessionDatagram.headerBytes)
     return .datagram(StreamRef(slot: session))

@@ -138,9 +138,14 @@ extension QUICTunnel {
     return max(0, min(frameMax, packetMax) - SessionDatagram.headerBytes)
   }
 
-  /// Edge: whether a session's open is to go in front of its next datagram.
+  /// Edge: whether a session's open is to go in front of its next datagram. What came back says that
+  /// the open has arrived; but as there is no word for a session's end, the hub may have forgotten
+  /// one from which nothing has come for a while.
   func isOpenDue(_ slot: SlotID) -> Bool {
-    guard role == .edge, !streams[slot].isAnswered else { return false }
+    guard role == .edge else { return false }
+    if let answeredAt = streams[slot].answeredAt, now - answeredAt < Limits.quicAnswerBelieved {
+      return false
+    }
     guard let sentAt = streams[slot].openSentAt else { return true }
     return now - sentAt >= Limits.quicOpenRepeatInterval
   }
@@ -159,11 +164,7 @@ extension QUICTunnel {
       }
       counters.datagramsReceived &+= 1
       counters.datagramBytesReceived &+= UInt64(bytes.count - SessionDatagram.headerBytes)
-      if !streams[slot].isAnswered {
-        streams[slot].isAnswered = true
-        // What came back says that the open has arrived.
-        if role == .edge { streams[slot].bytes.free() }
-      }
+      streams[slot].answeredAt = now
       let payload = UnsafeRawBufferPointer(rebasing: bytes[SessionDatagram.headerBytes...])
       guard overflow.isEmpty else {
         counters.datagramsDropped &+= 1
