@@ -512,15 +512,21 @@ int quic_link_open_uni(quic_link *link, int64_t *stream, uint64_t tag) {
   return ngtcp2_conn_open_uni_stream(link->conn, stream, (void *)(uintptr_t)tag);
 }
 
-void quic_link_tag_stream(quic_link *link, int64_t stream, uint64_t tag) {
-  ngtcp2_conn_set_stream_user_data(link->conn, stream, (void *)(uintptr_t)tag);
+bool quic_link_tag_stream(quic_link *link, int64_t stream, uint64_t tag) {
+  return 0 == ngtcp2_conn_set_stream_user_data(link->conn, stream, (void *)(uintptr_t)tag);
 }
 
+// A peer that gets RESET_STREAM of a stream that it does not know yet never answers it (0.12), while
+// STOP_SENDING makes it known. Frames that wait are written in the reverse order of their coming, so
+// that one, which comes last, goes first.
 int quic_link_shutdown_stream(quic_link *link, int64_t stream, uint64_t error) {
 #if NGTCP2_VERSION_NUM >= 0x010000
   return ngtcp2_conn_shutdown_stream(link->conn, 0, stream, error);
 #else
-  return ngtcp2_conn_shutdown_stream(link->conn, stream, error);
+  if ((stream & 2) != 0) return ngtcp2_conn_shutdown_stream(link->conn, stream, error);
+  int result = ngtcp2_conn_shutdown_stream_write(link->conn, stream, error);
+  if (result != 0) return result;
+  return ngtcp2_conn_shutdown_stream_read(link->conn, stream, error);
 #endif
 }
 

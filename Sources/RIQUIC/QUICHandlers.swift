@@ -43,6 +43,8 @@ extension QUICEndpoint {
           $0.endpoint.markReady($0)
         } else if tag != 0 {
           $0.streamReset(SlotID(tag: tag))
+        } else {
+          $0.unknownStreamReset(stream)
         }
       }
     }

@@ -154,7 +154,7 @@ int quic_link_expire(quic_link *link, uint64_t now);
 
 int quic_link_open_bidi(quic_link *link, int64_t *stream, uint64_t tag);
 int quic_link_open_uni(quic_link *link, int64_t *stream, uint64_t tag);
-void quic_link_tag_stream(quic_link *link, int64_t stream, uint64_t tag);
+bool quic_link_tag_stream(quic_link *link, int64_t stream, uint64_t tag);
 int quic_link_shutdown_stream(quic_link *link, int64_t stream, uint64_t error);
 void quic_link_extend_stream(quic_link *link, int64_t stream, uint64_t bytes);
 void quic_link_extend_connection(quic_link *link, uint64_t bytes);
