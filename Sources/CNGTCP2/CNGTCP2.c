@@ -516,9 +516,9 @@ bool quic_link_tag_stream(quic_link *link, int64_t stream, uint64_t tag) {
   return 0 == ngtcp2_conn_set_stream_user_data(link->conn, stream, (void *)(uintptr_t)tag);
 }
 
-// A peer that gets RESET_STREAM of a stream that it does not know yet never answers it (0.12), while
-// STOP_SENDING makes it known. Frames that wait are written in the reverse order of their coming, so
-// that one, which comes last, goes first.
+// A peer that gets RESET_STREAM of a stream that it does not know yet never answers it (0.12),
+// while STOP_SENDING makes it known. Frames that wait are written in the reverse order of their
+// coming, so that one, which comes last, goes first.
 int quic_link_shutdown_stream(quic_link *link, int64_t stream, uint64_t error) {
 #if NGTCP2_VERSION_NUM >= 0x010000
   return ngtcp2_conn_shutdown_stream(link->conn, 0, stream, error);

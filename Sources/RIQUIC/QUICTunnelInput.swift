@@ -320,8 +320,8 @@ extension QUICTunnel {
     queue(.reset, slot)
   }
 
-  /// Nothing of the stream had come before its reset, and nothing will come of it: the peer may open
-  /// another in its place.
+  /// Nothing of the stream had come before its reset, and nothing will come of it: the peer may
+  /// open another in its place.
   func unknownStreamReset(_ id: Int64) {
     guard let link, id & 3 == 0, role == .hub, !quic_link_tag_stream(link, id, 0) else { return }
     quic_link_extend_streams(link, 1, 0)

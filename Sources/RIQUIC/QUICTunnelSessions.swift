@@ -138,9 +138,9 @@ extension QUICTunnel {
     return max(0, min(frameMax, packetMax) - SessionDatagram.headerBytes)
   }
 
-  /// Edge: whether a session's open is to go in front of its next datagram. What came back says that
-  /// the open has arrived; but as there is no word for a session's end, the hub may have forgotten
-  /// one from which nothing has come for a while.
+  /// Edge: whether a session's open is to go in front of its next datagram. What came back says
+  /// that the open has arrived; but as there is no word for a session's end, the hub may have
+  /// forgotten one from which nothing has come for a while.
   func isOpenDue(_ slot: SlotID) -> Bool {
     guard role == .edge else { return false }
     if let answeredAt = streams[slot].answeredAt, now - answeredAt < Limits.quicAnswerBelieved {
