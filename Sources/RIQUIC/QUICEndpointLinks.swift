@@ -89,8 +89,10 @@ extension QUICEndpoint {
   }
 
   func forgetIfDone(_ tunnel: QUICTunnel, now: Instant) {
-    guard tunnel.isReleased else {
-      // The engine has yet to end it; look again later.
+    var isSilent = true
+    if case .wanted = tunnel.closing { isSilent = false }
+    guard tunnel.isReleased, isSilent else {
+      // The engine has yet to end it, or the peer to be told; look again later.
       tunnel.forgetAt = now + .seconds(1)
       touched.append(tunnel.slot)
       return

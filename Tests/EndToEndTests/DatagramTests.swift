@@ -29,7 +29,9 @@ extension EndToEnd {
 
     @Test("datagrams in bursts come back as they were", arguments: Ring.allCases)
     func bursts(ring: Ring) throws {
-      try play("bursts", ring)
+      // A new path over QUIC takes ten packets at first, and what is too large for a packet goes on
+      // streams of its own, of which there are not as many as one may wish.
+      try play("bursts", ring, ["count": ring == .quic ? 60 : 200])
     }
 
     @Test("ten thousand sessions at once, and none when they were idle", arguments: Ring.allCases)
