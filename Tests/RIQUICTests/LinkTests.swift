@@ -46,4 +46,17 @@ import Testing
     #expect(pair.edge.tunnel?.activeStreams == 0 && pair.hub.tunnel?.activeStreams == 0)
     #expect(pair.edge.tunnel?.unackedBytes == 0 && pair.hub.tunnel?.unackedBytes == 0)
   }
+
+  /// The time of a link's last packet says nothing of when it ends.
+  @Test func whoeverLeavesAfterALongRestSaysSo() throws {
+    var settings = QUICSettings()
+    settings.keepAlive = nil
+    let pair = try LinkPair(settings: settings)
+    try pair.establish()
+    _ = pair.run(for: .seconds(20))
+    pair.edge.tunnel?.end()
+    // As an engine does: the deadlines that are due come before the packets.
+    pair.edge.endpoint.handleDeadline(now: pair.now)
+    #expect(pair.run(for: .seconds(1)) { pair.hub.end == .closed(applicationError: 0) })
+  }
 }
