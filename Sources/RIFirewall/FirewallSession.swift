@@ -48,7 +48,7 @@ public struct FirewallSession: FirewallKernel {
   public init() {}
 
   public func probe() throws(NFTablesError) {
-    try NFTContext.probe()
+    try NFTables.probe()
     // What a kernel without nftables says no to.
     _ = try isPresent()
   }
@@ -57,16 +57,16 @@ public struct FirewallSession: FirewallKernel {
     let text = ruleSet.text
     // What libnftables took for it, a kilobyte an address, is not needed for long.
     defer { if text.utf8.count > 64 * 1024 { ri_release_memory() } }
-    try NFTContext(.dryRun).run(text)
-    try NFTContext(.run).run(text)
+    try NFTables.run(text, .dryRun)
+    try NFTables.run(text)
   }
 
   public func admit(_ ruleSet: RuleSet) throws(NFTablesError) {
-    try NFTContext(.run).run(ruleSet.hubText)
+    try NFTables.run(ruleSet.hubText)
   }
 
   public func remove() throws(NFTablesError) {
-    try NFTContext(.run).run(RuleSet.removalText)
+    try NFTables.run(RuleSet.removalText)
   }
 
   public func isPresent() throws(NFTablesError) -> Bool {

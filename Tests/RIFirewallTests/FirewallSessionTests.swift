@@ -32,9 +32,20 @@ struct FirewallSessionTests {
     }
   }
 
+  /// libnftables takes one thread at a time: without the lock the process dies of a double free.
+  @Test(arguments: 0..<8) func manyThreadsAreServed(thread: Int) throws {
+    try Namespace.run {
+      for _ in 0..<20 {
+        try FirewallSession().apply(RuleSet(Self.config, hub: Self.hub))
+        try FirewallSession().remove()
+      }
+      #expect(try !FirewallSession().isPresent())
+    }
+  }
+
   @Test func otherTablesStayAsTheyAre() throws {
     try Namespace.run {
-      try NFTContext(.run).run(
+      try NFTables.run(
         """
         table inet other { chain input { type filter hook input priority 0; policy accept;
           counter packets 7 bytes 700 accept comment "mine"
@@ -60,7 +71,7 @@ struct FirewallSessionTests {
 
   @Test func whatAnotherProcessLeftIsReplacedWhole() throws {
     try Namespace.run {
-      try NFTContext(.run).run(
+      try NFTables.run(
         """
         table inet remoteingress { set hub4 { type ipv6_addr; }
           chain stray { type filter hook input priority 5; policy drop;
@@ -99,7 +110,7 @@ struct FirewallSessionTests {
       let before = try Namespace.nft("-a", "list", "ruleset")
       let text = RuleSet(FirewallConfig(), hub: []).text
       #expect {
-        try NFTContext(.run).run(
+        try NFTables.run(
           text + "table inet remoteingress { chain a { type filter hook input priority 0; }\n}\n"
             + "delete chain inet remoteingress nothere\n")
       } throws: { error in
@@ -124,7 +135,7 @@ struct FirewallSessionTests {
 
   @Test func countersAreWhatTheKernelCounts() throws {
     try Namespace.run {
-      try NFTContext(.run).run(
+      try NFTables.run(
         """
         table inet remoteingress {
           counter rule_1 { packets 9007199254740993 bytes 60 }
@@ -146,7 +157,7 @@ struct FirewallSessionTests {
   @Test func manyCountersAreRead() throws {
     try Namespace.run {
       let counters = (0..<3_000).map { "counter c\($0) { packets \($0) bytes 1 }\n" }.joined()
-      try NFTContext(.run).run("table inet remoteingress {\n\(counters)}\n")
+      try NFTables.run("table inet remoteingress {\n\(counters)}\n")
       let read = try CounterDump.counters(ofTable: "remoteingress")
       #expect(Set(read.map(\.name)).count == 3_000)
       #expect(read.allSatisfy { $0.name == "c\($0.packets)" })

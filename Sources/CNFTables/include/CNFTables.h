@@ -1,7 +1,8 @@
 // libnftables as plain functions over an opaque context: its own header defines _GNU_SOURCE, which
 // must not reach Swift's C modules. No logic.
 //
-// Threads: a context belongs to one thread at a time, and acts in that thread's network namespace.
+// Threads: one at a time calls into libnftables (its list of interfaces belongs to the process); it
+// acts in that thread's network namespace.
 #ifndef CNFTABLES_H
 #define CNFTABLES_H
 #include <features.h>

@@ -1,7 +1,8 @@
-// One conversation with libnftables.
+// The conversation with libnftables.
 
 import CNFTables
 import Glibc
+import Synchronization
 
 /// Why nftables did not do as it was told, on one line.
 public struct NFTablesError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -24,27 +25,26 @@ public struct NFTablesError: Error, Equatable, Sendable, CustomStringConvertible
   }
 }
 
-/// A context of libnftables, for one thread. It acts in that thread's network namespace. A dry run
-/// leaves what it tried in its context's picture of the kernel, so that each has its own.
-struct NFTContext: ~Copyable {
+/// libnftables, which acts in the network namespace of the calling thread. It keeps lists for the
+/// whole process (of interfaces, of tables) without a lock: one thread at a time is in there.
+enum NFTables {
   enum Mode { case run, dryRun }
 
-  private let context: OpaquePointer
+  private static let library = Mutex(())
 
-  init(_ mode: Mode) throws(NFTablesError) {
-    try Self.probe()
-    guard let context = ri_nft_open(mode == .dryRun) else {
-      throw NFTablesError("libnftables gives no context")
+  /// Carries out all commands or none, in a context of its own: a dry run leaves what it tried in
+  /// its context's picture of the kernel.
+  static func run(_ commands: String, _ mode: Mode = .run) throws(NFTablesError) {
+    try probe()
+    try library.withLock { _ throws(NFTablesError) in
+      guard let context = ri_nft_open(mode == .dryRun) else {
+        throw NFTablesError("libnftables gives no context")
+      }
+      defer { ri_nft_close(context) }
+      guard commands.withCString({ ri_nft_run(context, $0) }) == 0 else {
+        throw NFTablesError(message: text(ri_nft_error(context)))
+      }
     }
-    self.context = context
-  }
-
-  deinit { ri_nft_close(context) }
-
-  /// Carries out all commands or none.
-  borrowing func run(_ commands: String) throws(NFTablesError) {
-    let code = commands.withCString { ri_nft_run(context, $0) }
-    guard code == 0 else { throw NFTablesError(message: Self.text(ri_nft_error(context))) }
   }
 
   // SAFETY: libnftables ends its text with a zero byte and keeps it until the next run; it is
