@@ -366,6 +366,8 @@ public enum Limits {
   public static let dataFrameBytesMin = 4 * kib
   /// Room for this much makes it worthwhile to read a socket again.
   public static let roomBytesWorthwhile = 64 * kib
+  /// Room for this much must do where nothing is queued whose sending would make more.
+  public static let roomBytesLeast = 8 * kib
   /// Frames waiting to be sent that no stream's state stands for: OPEN (116 bytes each), refusals,
   /// PING and PONG. Enough for 2,000 opens while the transport is full.
   public static let controlQueueBytes = 256 * kib

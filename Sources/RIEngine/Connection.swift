@@ -58,6 +58,8 @@ struct Connection {
     static let inLine = Flags(rawValue: 1 << 12)
     /// The target's socket keeps its small receive buffer, as its client may read nothing (hub).
     static let held = Flags(rawValue: 1 << 13)
+    /// The last receive filled its buffer.
+    static let filled = Flags(rawValue: 1 << 14)
   }
 
   init(socket: Socket, link: SlotID, stream: StreamRef) {

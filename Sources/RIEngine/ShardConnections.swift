@@ -40,9 +40,12 @@ extension Shard {
       link.backlog.wait(id, tier)
       return noteLine(of: link, connection.link)
     }
-    let room = tunnel.sendRoom(connection.stream, atLeast: store[ShardPool.small].shape.bytes)
-    let isBulk =
-      connection.flags.contains(.bulk) && room >= store[ShardPool.bulk].shape.bytes
+    let isInBulk = connection.flags.contains(.bulk)
+    let wanted = isInBulk ? ShardPool.bulk : ShardPool.small
+    let room = tunnel.sendRoom(connection.stream, atLeast: store[wanted].shape.bytes)
+    let isBulk = isInBulk && room >= store[ShardPool.bulk].shape.bytes
+    // What is queued makes room when it goes: large receives are worth the wait.
+    if isInBulk, !isBulk, tunnel.hasQueued(connection.stream) { return }
     let pool = isBulk ? ShardPool.bulk : ShardPool.small
     // A receive may go past its limit by less than a buffer. Nothing is read that has no credit: a
     // stream whose peer is stalled would keep its buffer from all others.
@@ -98,7 +101,7 @@ extension Shard {
       return
     }
     if !completion.more { connections[id].flags.remove(.receiving) }
-    if let slice = completion.slice { queueForTunnel(slice, from: id) }
+    if let slice = completion.slice { queueForTunnel(slice, from: id, isLast: !completion.more) }
     guard !completion.more, !connections[id].flags.contains(.closing) else { return }
     switch completion.result {
     case 1...: markReceivePending(id)
@@ -110,7 +113,7 @@ extension Shard {
   }
 
   /// Step 7: the relay. The slice itself is handed over, not its bytes.
-  private func queueForTunnel(_ slice: Slice, from id: SlotID) {
+  private func queueForTunnel(_ slice: Slice, from id: SlotID, isLast: Bool) {
     let connection = connections[id]
     guard connection.flags.isDisjoint(with: [.closing, .streamGone]),
       links.contains(connection.link), let tunnel = links[connection.link].tunnel
@@ -118,20 +121,28 @@ extension Shard {
       store.release(slice)
       return
     }
-    // Whoever fills whole buffers sends in bulk; whoever brings little goes back to small ones.
-    if slice.buffer.pool == ShardPool.small {
-      if Int(slice.count) == store[ShardPool.small].shape.bytes {
-        connections[id].flags.insert(.bulk)
-      }
-    } else if Int(slice.count) <= Limits.smallReceiveBytes / 4 {
-      connections[id].flags.remove(.bulk)
-    }
+    noteClass(of: id, slice, isCut: isLast)
     if connection.flags.contains(.held), tunnel.isRead(connection.stream) {
       connections[id].flags.remove(.held)
       ring.set(.receiveBufferReleased, on: connection.socket)
     }
     tunnel.send(slice, on: connection.stream)
     markDirty(connection.link)
+  }
+
+  /// Whoever fills whole buffers sends in bulk; whoever brings little goes back to small ones. The
+  /// end of a run of full buffers is not little, nor what was cut by its limit.
+  private func noteClass(of id: SlotID, _ slice: Slice, isCut: Bool) {
+    let count = Int(slice.count)
+    if count == store[slice.buffer.pool].shape.bytes {
+      connections[id].flags.insert(slice.buffer.pool == ShardPool.small ? .bulk : .filled)
+    } else {
+      let isLittle = count <= Limits.smallReceiveBytes / 4 && !isCut
+      if isLittle, connections[id].flags.isDisjoint(with: .filled) {
+        connections[id].flags.remove(.bulk)
+      }
+      connections[id].flags.remove(.filled)
+    }
   }
 
   /// The peer has ended its direction (EOF): the stream's direction ends behind its data.

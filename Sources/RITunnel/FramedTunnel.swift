@@ -192,6 +192,11 @@ public final class FramedTunnel {
     return room
   }
 
+  /// Whether data of a stream waits to be sent.
+  public func hasQueued(_ stream: StreamRef) -> Bool {
+    isLive(stream.slot) && !streams[stream.slot].queue.isEmpty
+  }
+
   /// What a stream is called on the wire, and the bytes it has moved, both ways; nil when it is
   /// gone.
   public func details(of stream: StreamRef) -> (id: UInt32, bytes: UInt64)? {
