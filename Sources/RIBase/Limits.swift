@@ -277,6 +277,10 @@ public enum Limits {
   public static let dataFrameBytes = 64 * kib
   /// What one receive of a small sender takes before it is armed anew.
   public static let smallReceiveBytes = 64 * kib
+  /// A sender in bulk that brings no more than this in a receive, so many times in a row, is none
+  /// any more.
+  public static let littleReceiveBytes = 16 * kib
+  public static let littleReceivesMax = 8
   /// The part of the memory budget, one of so many, that is kept free by resetting streams: who
   /// takes bytes shall not suffer from those who do not.
   public static let stashReserveDivisor = 16

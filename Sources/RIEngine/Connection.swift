@@ -30,6 +30,8 @@ struct Connection {
   /// The deadline for the target to answer (hub).
   var timer: TimerID?
   var targetPort: Port = 0
+  /// Receives into the bulk pool, one after the other, that brought little.
+  var littleReceives: UInt8 = 0
   var flags: Flags = []
 
   struct Flags: OptionSet {
@@ -58,8 +60,6 @@ struct Connection {
     static let inLine = Flags(rawValue: 1 << 12)
     /// The target's socket keeps its small receive buffer, as its client may read nothing (hub).
     static let held = Flags(rawValue: 1 << 13)
-    /// The last receive filled its buffer.
-    static let filled = Flags(rawValue: 1 << 14)
   }
 
   init(socket: Socket, link: SlotID, stream: StreamRef) {

@@ -40,12 +40,15 @@ extension Shard {
       link.backlog.wait(id, tier)
       return noteLine(of: link, connection.link)
     }
-    let isInBulk = connection.flags.contains(.bulk)
-    let wanted = isInBulk ? ShardPool.bulk : ShardPool.small
-    let room = tunnel.sendRoom(connection.stream, atLeast: store[wanted].shape.bytes)
-    let isBulk = isInBulk && room >= store[ShardPool.bulk].shape.bytes
     // What is queued makes room when it goes: large receives are worth the wait.
-    if isInBulk, !isBulk, tunnel.hasQueued(connection.stream) { return }
+    let isInBulk = connection.flags.contains(.bulk)
+    let waits = isInBulk && tunnel.hasQueued(connection.stream)
+    let least =
+      waits
+      ? Limits.streamQueueBytes / 2 : store[isInBulk ? ShardPool.bulk : ShardPool.small].shape.bytes
+    let room = tunnel.sendRoom(connection.stream, atLeast: least)
+    guard !waits || room >= least else { return }
+    let isBulk = isInBulk && room >= store[ShardPool.bulk].shape.bytes
     let pool = isBulk ? ShardPool.bulk : ShardPool.small
     // A receive may go past its limit by less than a buffer. Nothing is read that has no credit: a
     // stream whose peer is stalled would keep its buffer from all others.
@@ -130,18 +133,22 @@ extension Shard {
     markDirty(connection.link)
   }
 
-  /// Whoever fills whole buffers sends in bulk; whoever brings little goes back to small ones. The
-  /// end of a run of full buffers is not little, nor what was cut by its limit.
+  /// Whoever fills whole buffers sends in bulk; whoever brings little time and again goes back to
+  /// small ones. What was cut by its limit is not judged.
   private func noteClass(of id: SlotID, _ slice: Slice, isCut: Bool) {
-    let count = Int(slice.count)
-    if count == store[slice.buffer.pool].shape.bytes {
-      connections[id].flags.insert(slice.buffer.pool == ShardPool.small ? .bulk : .filled)
-    } else {
-      let isLittle = count <= Limits.smallReceiveBytes / 4 && !isCut
-      if isLittle, connections[id].flags.isDisjoint(with: .filled) {
-        connections[id].flags.remove(.bulk)
-      }
-      connections[id].flags.remove(.filled)
+    guard slice.buffer.pool == ShardPool.bulk else {
+      guard Int(slice.count) == store[ShardPool.small].shape.bytes else { return }
+      connections[id].flags.insert(.bulk)
+      connections[id].littleReceives = 0
+      return
+    }
+    guard Int(slice.count) <= Limits.littleReceiveBytes, !isCut else {
+      connections[id].littleReceives = 0
+      return
+    }
+    connections[id].littleReceives &+= 1
+    if connections[id].littleReceives >= Limits.littleReceivesMax {
+      connections[id].flags.remove(.bulk)
     }
   }
 
