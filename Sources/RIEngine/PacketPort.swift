@@ -9,9 +9,9 @@ import RIRing
 final class PacketPort {
   let endpoint: QUICEndpoint
   /// Slots of `Shard.packetSockets`: a hub's for IPv4 and IPv6; an edge's one, more while it moves.
-  var sockets: [SlotID] = []
+  @exclusivity(unchecked) var sockets: [SlotID] = []
   /// Its link is gone: it closes when its last packets have left.
-  var isClosing = false
+  @exclusivity(unchecked) var isClosing = false
 
   init(_ endpoint: QUICEndpoint) { self.endpoint = endpoint }
 }

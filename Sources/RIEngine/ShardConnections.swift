@@ -18,6 +18,7 @@ extension Shard {
   /// its stream may send.
   func armReceives() {
     retryStarved()
+    guard !pendingReceives.isEmpty else { return }
     swap(&scratch, &pendingReceives)
     for id in scratch where connections.contains(id) {
       connections[id].flags.remove(.receivePending)
