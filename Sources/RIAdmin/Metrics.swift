@@ -28,6 +28,7 @@ struct Metrics {
     writeStreams()
     writeTraffic()
     writeDatagrams()
+    writePackets()
     writeWindowsAndQueues()
     writeMemory()
     writeTimes()
@@ -228,6 +229,40 @@ struct Metrics {
     ("socket_full", \.drops.socketFull), ("too_long", \.drops.tooLong),
     ("refused", \.drops.refused), ("failed", \.drops.failed),
   ]
+
+  private mutating func writePackets() {
+    let packets = totals.packets
+    out.family("quic_packets_total", .counter, "Packets of tunnels over QUIC, by direction.")
+    out.sample(packets.received, ["direction": "in"])
+    out.sample(packets.sent, ["direction": "out"])
+    out.family("quic_handshakes_total", .counter, "QUIC handshakes, by what became of them.")
+    out.sample(packets.handshakesStarted, ["stage": "started"])
+    out.sample(packets.handshakesFailed, ["stage": "failed"])
+    out.sample(packets.earlyDataAccepted, ["stage": "early_data"])
+    out.family(
+      "quic_answers_total", .counter, "Packets to senders that have no tunnel over QUIC, by kind.")
+    out.sample(packets.retries, ["kind": "retry"])
+    out.sample(packets.versionNegotiations, ["kind": "version_negotiation"])
+    out.sample(packets.statelessResets, ["kind": "stateless_reset"])
+    out.family(
+      "quic_packets_dropped_total", .counter,
+      "Packets that went no further, and answers to them that were not given, by reason.")
+    out.sample(packets.drops.malformed, ["reason": "malformed"])
+    out.sample(packets.drops.unknown, ["reason": "unknown"])
+    out.sample(packets.drops.busy, ["reason": "busy"])
+    out.sample(packets.drops.rateLimited, ["reason": "rate_limited"])
+    out.sample(packets.drops.noBuffer, ["reason": "no_buffer"])
+    out.sample(packets.drops.badToken, ["reason": "bad_token"])
+    out.sample(sum(\.packetsCut), ["reason": "cut"])
+    out.sample(packets.drops.waiting, ["reason": "waiting"])
+    out.single(
+      "quic_migrations_total", .counter, "Tunnels over QUIC that went on from another address.",
+      packets.migrations)
+    out.single(
+      "quic_handed_over_total", .counter,
+      "Receives that one shard handed to another, as a tunnel's address has changed.",
+      packets.handedOver)
+  }
 
   // MARK: What is held
 

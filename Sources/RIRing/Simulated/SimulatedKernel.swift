@@ -63,6 +63,8 @@ public final class SimulatedKernel {
   public var descriptorsMax = 1 << 20
   /// Without it, IPv6 sockets fail with EAFNOSUPPORT.
   public var hasIPv6 = true
+  /// NATs: datagrams from the first address leave with the second, and answers find back.
+  public var translations: [SocketAddress: SocketAddress] = [:]
   /// Host names that `resolve` knows.
   public var names: [String: [IPAddress]] = ["localhost": [.loopbackV4, .loopbackV6]]
 
