@@ -228,8 +228,9 @@ public enum Limits {
   /// How often another port is tried where any will do and it is taken meanwhile.
   public static let freePortTries = 16
 
-  /// Timers of a shard: one a link, one a target being connected, a few of its own.
-  public static let timersMax = connectionsMax + tunnelsMax + 64
+  /// Timers of a shard: one a link, one a target being connected, one a place that is kept for a
+  /// guesser who has hung up, a few of its own.
+  public static let timersMax = connectionsMax + tunnelsMax + handshakesMax + 64
   /// Commands waiting for a shard.
   public static let mailboxMessagesMax = 1_024
 

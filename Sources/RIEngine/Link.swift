@@ -54,7 +54,7 @@ final class Link {
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
   @exclusivity(unchecked) var refusal: LinkEndReason?
   /// The same with its line, while the answer waits because the address guesses secrets.
-  @exclusivity(unchecked) var heldRefusal: (reason: LinkEndReason, answer: [UInt8])?
+  @exclusivity(unchecked) var heldRefusal: (reason: LinkEndReason, answer: [UInt8], due: Instant)?
   /// We have ended our direction: nothing more is sent.
   @exclusivity(unchecked) var isLeaving = false
   /// Since when a tunnel of the same edge over another transport takes new streams (at the hub).

@@ -195,6 +195,7 @@ public final class Shard {
     stopSTUN()
     stopWatchingAddresses()
     for id in links.ids { endLink(id, .stopping) }
+    freeKeptPlaces()
     for id in packetPorts.ids { packetPorts[id].isClosing = true }
     for id in connections.ids { closeConnection(id, .reset) }
     endSessions(tellsPeer: false) { _ in true }

@@ -16,6 +16,8 @@ final class HubState {
   let tls: TLSServerContext
   var gate: HandshakeGate
   var guesses = GuessThrottle()
+  /// Guessers who have hung up before their answer was due: their places at the gate.
+  let keptPlaces: Slab<IPAddress>
   let tunnelAddresses: [SocketAddress]
   /// The extensions that this hub offers.
   let offer: Extensions
@@ -59,6 +61,7 @@ final class HubState {
     self.handOver = handOver
     allowed = AllowedEdges(settings.allowedEdges)
     gate = HandshakeGate()
+    keptPlaces = Slab(capacity: Limits.handshakesMax)
     lookups = Slab(capacity: Limits.targetLookupsMax)
   }
 }
@@ -171,31 +174,9 @@ extension Shard {
       report(
         .edgeConnected(edgeID: edge.id, address: link.peer, transport: link.transport.name))
     case .refused(let edgeID, let answer):
-      let reason = LinkEndReason.refused(edgeID: edgeID)
-      let wait = hub.guesses.refused(link.peer.ip, now: now)
-      guard wait > .zero else { return refuse(link, id, reason, answer) }
-      link.heldRefusal = (reason, answer)
-      if let timer = link.timer { timers.cancel(timer) }
-      link.timer = schedule(.link, id, at: now + wait)
+      refuseGuess(.refused(edgeID: edgeID), answer, hub, link, id)
     case .malformed(let error): endLink(id, .handshakeFailed("\(error)"))
     }
-  }
-
-  /// Says no; the link ends when that is said.
-  private func refuse(_ link: Link, _ id: SlotID, _ reason: LinkEndReason, _ answer: [UInt8]) {
-    link.line = answer
-    link.refusal = reason
-    if case .quic(let quic) = link.transport { sendLine(of: link, quic.tunnel, id) }
-    markDirty(link, id)
-  }
-
-  /// A guesser has waited for its answer. False when there is none that waits.
-  func answerGuess(_ link: Link, _ id: SlotID) -> Bool {
-    guard let (reason, answer) = link.heldRefusal else { return false }
-    link.heldRefusal = nil
-    link.timer = schedule(.link, id, at: now + Limits.lateAnswerTimeout)
-    refuse(link, id, reason, answer)
-    return true
   }
 
   /// What the edge knows beyond the protocol (SPEC 5): what we have offered of that is in force
@@ -292,7 +273,7 @@ extension Shard {
 
   func hubLinkEnded(_ hub: HubState, _ link: Link, _ reason: LinkEndReason, wasReady: Bool) {
     guard let edge = link.edge, wasReady else {
-      hub.gate.leave(link.peer.ip)
+      leaveGate(hub, link)
       reportRefusal(link.peer, link.refusal ?? link.heldRefusal?.reason ?? reason)
       return
     }

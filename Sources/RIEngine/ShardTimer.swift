@@ -34,6 +34,8 @@ struct ShardTimer {
     case quicRetry
     /// An address of this machine has changed.
     case addresses
+    /// A guesser has hung up, and its answer would have been due.
+    case keptPlace
     case drain
   }
 
@@ -79,6 +81,7 @@ extension Shard {
     case .fallback: fallbackTimerFired()
     case .quicRetry: quicRetryTimerFired()
     case .addresses: addressTimerFired()
+    case .keptPlace: keptPlaceTimerFired(timer.slot)
     case .heldBack:
       if links.contains(timer.slot) {
         links[timer.slot].heldBackTimer = nil

@@ -59,6 +59,45 @@ extension EndToEnd {
       }
     }
 
+    @Test("the events of both tell of what happens, and of no secret")
+    func events() throws {
+      try Testbed.run(.uring, hub: lines(hubPort), edge: lines(edgePort)) { bed in
+        let hearers = try [hubPort, edgePort].map { port in
+          let hearer = try bed.start(
+            "hearer-\(port)",
+            [
+              "curl", "-sSN", "-H", "Authorization: Bearer \(token)",
+              "http://127.0.0.1:\(port)/events",
+            ])
+          try wait(within: 10, for: "the events") { hearer.output.contains("events from here on") }
+          return hearer
+        }
+        func hear(_ who: Int, _ name: String) throws {
+          try wait(within: 20, for: name) { hearers[who].output.contains("event: \(name)\n") }
+        }
+        try bed.curl(bed.url("small"))
+        for name in ["streamOpened", "streamClosed"] { try hear(0, name) }
+        // A crash, whose reason is told; then a refusal.
+        kill(try #require(bed.hub).engine, SIGSEGV)
+        for (who, name) in [
+          (0, "crashRecovered"), (1, "tunnelDisconnected"), (1, "tunnelConnected"),
+          (0, "edgeConnected"),
+        ] { try hear(who, name) }
+        let other = "marker-secret-of-another"
+        try bed.command([
+          "curl", "-sS", "--fail", "-X", "PUT", "-H", "Authorization: Bearer \(token)", "-d",
+          #"[{"id":"edge-1","secret":"\#(other)"}]"#, "http://127.0.0.1:\(hubPort)/edges",
+        ])
+        try bed.edge?.waitForLog(LogLine.unauthorized)
+        try hear(0, "edgeDisconnected")
+        for hearer in hearers {
+          for secret in [token, bed.secret, other] {
+            #expect(!hearer.output.contains(secret), "\(hearer.output)")
+          }
+        }
+      }
+    }
+
     @Test("an edge without its hub is alive and not ready")
     func notReady() throws {
       try Testbed.bare(.uring) { bed in

@@ -1,4 +1,5 @@
-// The soak, for as many minutes as REMOTEINGRESS_SOAK says; ci/soak sets it.
+// The soak, for as many minutes as REMOTEINGRESS_SOAK says, on the rings that
+// REMOTEINGRESS_SOAK_RINGS names (all of them, if none); ci/soak sets both.
 
 import Foundation
 import Testing
@@ -9,9 +10,15 @@ extension EndToEnd {
     private static let minutes = Double(
       ProcessInfo.processInfo.environment["REMOTEINGRESS_SOAK"] ?? "")
 
+    private static let rings: [Ring] = {
+      let names = ProcessInfo.processInfo.environment["REMOTEINGRESS_SOAK_RINGS"] ?? ""
+      let chosen = names.split(separator: " ").compactMap { Ring(rawValue: String($0)) }
+      return chosen.isEmpty ? Ring.allCases : chosen
+    }()
+
     @Test(
       "hours of mixed load lose no byte and leave nothing behind",
-      .enabled(if: minutes != nil), arguments: Ring.allCases)
+      .enabled(if: minutes != nil), arguments: rings)
     func mixed(ring: Ring) throws {
       let seconds = (Self.minutes ?? 1) * 60
       let idle = 5

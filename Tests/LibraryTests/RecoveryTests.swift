@@ -17,7 +17,11 @@ extension Library {
       "an engine that is killed, crashes or hangs under load is replaced", arguments: Role.allCases,
       [SIGKILL, SIGSEGV, SIGSTOP])
     func killed(role: Role, signal: Int32) async throws {
-      try await LibraryBed.run { bed in
+      // One that is stopped is found sooner than by default, and not for a moment without time.
+      var policy = RecoveryPolicy()
+      policy.pingInterval = .milliseconds(500)
+      policy.pingsUnansweredMax = 6
+      try await LibraryBed.run(policy) { bed in
         // What the next engine must know of: a port that came with an update.
         let added = try LibraryBed.freePort()
         let edgeEvents = bed.edge.events

@@ -135,6 +135,36 @@ struct QUICTests {
     try world.stopAll()
   }
 
+  /// As over TLS: the answers to guesses come later and later, and the right secret never waits.
+  /// A guesser that hangs up keeps its place until it would have been answered.
+  @Test func whoGuessesSecretsWaitsForEachAnswer() throws {
+    let world = try Self.world(seed: 11)
+    world.transportMode = .quic
+    let hub = try world.startHub([world.allowedEdge([])])
+    func guess() throws -> EngineUnderTest { try world.startEdge(secret: try Secret("wrong")) }
+    func isRefused(_ edge: EngineUnderTest) -> Bool { Self.count(edge, Self.isDown) == 1 }
+    for _ in 0..<Limits.guessesFree {
+      let edge = try guess()
+      #expect(world.run(within: .milliseconds(500)) { isRefused(edge) })
+    }
+    let late = try guess()
+    #expect(!world.run(within: .milliseconds(900)) { isRefused(late) })
+    let honest = try world.startEdge()
+    #expect(world.run(within: .milliseconds(90)) { honest.readyLinks.count == 1 })
+    #expect(world.run(within: .milliseconds(500)) { isRefused(late) })
+    world.run(for: .seconds(1))
+    #expect(hub.gate?.count == 0)
+    let hasty = try guess()
+    world.run(for: .milliseconds(200))
+    try hasty.send(.stop)
+    #expect(world.run(within: .seconds(1)) { hasty.hasEnded && hub.shard.links.count == 1 })
+    #expect(hub.gate?.count == 1)
+    world.run(for: .seconds(3))
+    #expect(hub.gate?.count == 0)
+    #expect(hub.readyLinks.count == 1)
+    try world.stopAll()
+  }
+
   /// The hub is gone and another has its place, with its secrets: the edge hears so, and is back.
   @Test func aHubStartedAnewIsNoticed() throws {
     let world = try Self.world(seed: 4)

@@ -381,7 +381,7 @@ extension EngineUnderTest {
     count("refusals", shard.refusals.count)
     count("handshakes waiting", shard.handshakeQueue.count + (shard.isAcceptPaused ? 1 : 0))
     if case .hub(let hub) = shard.role {
-      count("handshakes", hub.gate.count)
+      count("handshakes", hub.gate.count + hub.keptPlaces.count)
       count("names looked up", hub.lookups.count)
       count("connections with addresses to try", hub.untried.count)
       count("datagrams held", hub.heldDatagrams.count + hub.heldCount)

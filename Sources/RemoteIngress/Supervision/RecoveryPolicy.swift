@@ -12,11 +12,14 @@ package struct RecoveryPolicy: Sendable {
   /// What a start may take: a key is made, certificates and thousands of edges are read.
   package var startTimeout = Duration.seconds(30)
   /// How often an engine is asked whether it is there.
-  package var pingInterval = Duration.milliseconds(400)
-  /// So many questions in a row without an answer, and it is killed: it is stopped, or hangs.
-  package var pingsUnansweredMax: UInt64 = 4
-  /// The same for its shards, which may have long ticks.
-  package var shardPingsMax: UInt64 = 25
+  package var pingInterval = Duration.seconds(1)
+  /// So many questions in a row without an answer, and it is killed: it is stopped, or hangs. An
+  /// engine that got no time (a loaded machine, a debugger's look) is alive and has everybody's
+  /// streams, and one that hangs is rare: so they have 10 s, which with the edges' first waits is
+  /// still service within 35 s.
+  package var pingsUnansweredMax: UInt64 = 10
+  /// The same for its shards.
+  package var shardPingsMax: UInt64 = 10
   /// What an engine gets to end in when it is told to, beyond the time for its streams.
   package var stopTimeout = Duration.seconds(15)
 

@@ -112,6 +112,22 @@ final class TunnelNetwork {
     }
   }
 
+  /// What has nft drop all that comes in or goes out, or both, but on loopback.
+  static func cutRules(_ directions: [String]) -> [String] {
+    ["add table inet cut"]
+      + directions.map {
+        "add chain inet cut \($0) { type filter hook \($0) priority -300; policy drop; }"
+      }
+      + directions.map { "add rule inet cut \($0) \($0 == "input" ? "iif" : "oif") lo accept" }
+  }
+
+  /// Cuts the hub off.
+  func cut(_ directions: [String]) throws {
+    for rule in Self.cutRules(directions) { try command(.hub, "nft", rule) }
+  }
+
+  func mend() throws { try command(.hub, "nft", "delete", "table", "inet", "cut") }
+
   private func filter(_ place: Place, _ rule: String) throws {
     try bed.write(
       """

@@ -35,22 +35,22 @@ class Talk:
         self.client.close()
 
 
-async def paused(edge, target, pid, engine, streams=20, seconds=3):
+async def paused(edge, target, engine, pid=0, streams=20, seconds=3):
     """A hub or an edge that gets no time for a while, as on a machine that stands still: its
-    streams wait, and lose nothing."""
+    streams wait, and lose nothing. Its engine alone, without `pid`."""
     with Target(target) as inside:
         inside.serve(echo)
         talks = [Talk(await connect(edge), index) for index in range(streams)]
         stop = asyncio.Event()
         tasks = [asyncio.create_task(talk.until(stop)) for talk in talks]
         await asyncio.sleep(0.5)
-        # The supervisor first: it would take a silent engine for a dead one.
-        for process in (pid, engine):
+        processes = [pid, engine] if pid else [engine]
+        for process in processes:
             os.kill(process, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            for process in (engine, pid):
+            for process in reversed(processes):
                 os.kill(process, signal.SIGCONT)
         before = [talk.moved for talk in talks]
         async with asyncio.timeout(20):
@@ -58,6 +58,77 @@ async def paused(edge, target, pid, engine, streams=20, seconds=3):
                 await asyncio.sleep(0.01)
             stop.set()
             await asyncio.gather(*tasks)
+    return {"bytes": sum(talk.moved for talk in talks)}
+
+
+async def under_load(edge, target, witness="", streams=20):
+    """Streams talk until their tunnel is lost; then there is service again within 35 s. Those by
+    way of the address `witness`, another edge's, go on all the while."""
+    with Target(target) as inside:
+        inside.serve(echo)
+
+        async def until_lost(talk):
+            try:
+                while True:
+                    await talk.once()
+            except (ConnectionError, AssertionError) as error:
+                assert "changed" not in str(error), error
+            talk.client.close()
+
+        talks = [Talk(await connect(edge), index) for index in range(streams)]
+        tasks = [asyncio.create_task(until_lost(talk)) for talk in talks]
+        stop = asyncio.Event()
+        others = []
+        for index in range(100, 105 if witness else 100):
+            others.append(Talk(await connect(edge, witness), index))
+        witnesses = [asyncio.create_task(talk.until(stop)) for talk in others]
+        async with asyncio.timeout(15):
+            while any(talk.moved == 0 for talk in talks + others):
+                await asyncio.sleep(0.01)
+        print("running", flush=True)
+        await asyncio.gather(*tasks)
+        print("all lost", flush=True)
+        lost = time.monotonic()
+        async with asyncio.timeout(35):
+            while True:
+                try:
+                    with await connect(edge) as client:
+                        await Talk(client, 99).once(1000)
+                        break
+                except (ConnectionError, AssertionError) as error:
+                    assert "changed" not in str(error), error
+                    await asyncio.sleep(0.05)
+        back = time.monotonic() - lost
+        before = [talk.moved for talk in others]
+        async with asyncio.timeout(15):
+            while any(talk.moved == moved for talk, moved in zip(others, before)):
+                await asyncio.sleep(0.01)
+        stop.set()
+        await asyncio.gather(*witnesses)
+    return {"bytes": sum(talk.moved for talk in talks + others), "secondsBack": back}
+
+
+async def stepped(edge, target, file, streams=10):
+    """Streams go on while the clock of hub and edge is stepped by days, forth and back."""
+    with Target(target) as inside:
+        inside.serve(echo)
+        talks = [Talk(await connect(edge), index) for index in range(streams)]
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(talk.until(stop)) for talk in talks]
+        for step in ("+1d", "-30d", "+400d"):
+            with open(file + ".new", "w") as clock:
+                clock.write(step + "\n")
+            os.rename(file + ".new", file)
+            await asyncio.sleep(1.5)
+            before = [talk.moved for talk in talks]
+            async with asyncio.timeout(10):
+                while any(talk.moved == moved for talk, moved in zip(talks, before)):
+                    await asyncio.sleep(0.01)
+            # And a new one.
+            with await connect(edge) as client:
+                await Talk(client, 99).once(1000)
+        stop.set()
+        await asyncio.gather(*tasks)
     return {"bytes": sum(talk.moved for talk in talks)}
 
 

@@ -129,7 +129,7 @@ async def whole(port, count=32 << 20):
     return {"rate": await bulk(port, count)}
 
 
-async def moved(port, change, streams=20):
+async def moved(port, change, streams=20, patience=20):
     """`change` is run while streams tick and one downloads: none ends, none loses a byte. Returns
     the longest silence of a ticking stream, in milliseconds, before and after the change."""
     gaps = {"before": 0.0, "after": 0.0}
@@ -153,7 +153,7 @@ async def moved(port, change, streams=20):
     download = asyncio.create_task(bulk(port, 64 << 20))
     phase = "after"
     await asyncio.to_thread(subprocess.run, change, shell=True, check=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience):
         await download
         # A stream that began before is answered after.
         with await start(port, b"echo") as connection:
