@@ -38,7 +38,7 @@ struct Metrics {
   var text: String { out.text }
 
   private func sum(_ property: KeyPath<ShardStatus, Int>) -> Int {
-    look.shards.reduce(0) { $0 + $1[keyPath: property] }
+    look.shards.reduce(0) { $0 &+ $1[keyPath: property] }
   }
 
   private func sum(_ property: KeyPath<ShardCounters, UInt64>) -> UInt64 {
@@ -104,8 +104,8 @@ struct Metrics {
     for tunnel in listed {
       if edges.last?.id != tunnel.edgeID { edges.append((tunnel.edgeID, 0, 0, nil, 0, 0)) }
       let last = edges.count - 1
-      edges[last].streams += tunnel.activeStreams
-      edges[last].sessions += tunnel.udpSessions
+      edges[last].streams &+= tunnel.activeStreams
+      edges[last].sessions &+= tunnel.udpSessions
       edges[last].rtt = tunnel.roundTrip ?? tunnel.baseRoundTrip ?? edges[last].rtt
       edges[last].in &+= tunnel.bytesIn
       edges[last].out &+= tunnel.bytesOut
@@ -292,13 +292,13 @@ struct Metrics {
     let memory = look.shards.map(\.memory)
     out.single(
       "memory_budget_bytes", .gauge, "The budget for stalled streams.",
-      memory.reduce(0) { $0 + $1.budgetBytes })
+      memory.reduce(0) { $0 &+ $1.budgetBytes })
     out.single(
       "memory_held_bytes", .gauge, "Held for sockets that take nothing.",
-      memory.reduce(0) { $0 + $1.heldBytes })
+      memory.reduce(0) { $0 &+ $1.heldBytes })
     out.single(
       "memory_granted_bytes", .gauge, "Granted to windows beyond their floor.",
-      memory.reduce(0) { $0 + $1.grownBytes })
+      memory.reduce(0) { $0 &+ $1.grownBytes })
     out.single(
       "memory_pressure", .gauge, "0: none; 1: windows are at their floor; 2: below it.",
       memory.map(\.pressure.level).max() ?? 0)
@@ -307,12 +307,12 @@ struct Metrics {
     out.family("pool_buffers", .gauge, "Buffers of a pool, in use or not.")
     for pool in pools {
       out.sample(
-        all.filter { $0.name == pool.name }.reduce(0) { $0 + $1.total }, ["pool": pool.name])
+        all.filter { $0.name == pool.name }.reduce(0) { $0 &+ $1.total }, ["pool": pool.name])
     }
     out.family("pool_buffers_used", .gauge, "Buffers of a pool that are in use.")
     for pool in pools {
       out.sample(
-        all.filter { $0.name == pool.name }.reduce(0) { $0 + $1.used }, ["pool": pool.name])
+        all.filter { $0.name == pool.name }.reduce(0) { $0 &+ $1.used }, ["pool": pool.name])
     }
   }
 

@@ -262,6 +262,8 @@ public enum Limits {
   /// Lines of an engine that wait for its supervisor to read them, with events and log messages in
   /// them; what comes on top is lost and counted.
   public static let engineLinesQueuedMax = 4_096
+  /// What streams get to end in at a stop, whatever is asked for.
+  public static let drainTimeMax = Interval.seconds(86_400)
 
   // MARK: Time
 

@@ -144,12 +144,12 @@ public struct QueueDepths: Codable, Equatable, Sendable {
   public init() {}
 
   public mutating func add(_ other: QueueDepths) {
-    controlBytes += other.controlBytes
-    dataBytes += other.dataBytes
-    sustainedBytes += other.sustainedBytes
-    datagramBytes += other.datagramBytes
-    handshakes += other.handshakes
-    datagramsSending += other.datagramsSending
-    receivesStarved += other.receivesStarved
+    controlBytes &+= other.controlBytes
+    dataBytes &+= other.dataBytes
+    sustainedBytes &+= other.sustainedBytes
+    datagramBytes &+= other.datagramBytes
+    handshakes &+= other.handshakes
+    datagramsSending &+= other.datagramsSending
+    receivesStarved &+= other.receivesStarved
   }
 }

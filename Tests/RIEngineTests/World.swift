@@ -30,10 +30,11 @@ final class EngineUnderTest {
 
   init(
     _ kernel: SimulatedKernel, _ host: SimulatedHost, _ role: Shard.Role,
-    _ shapes: [BufferPoolShape], index: Int = 0
+    _ shapes: [BufferPoolShape], takesFaults: Bool, index: Int = 0
   ) throws {
     let store = BufferStore(shapes)
     let ring = SimulatedRing(kernel: kernel, host: host, store: store)
+    ring.takesFaults = takesFaults
     let waker = ring.waker
     let log = Log()
     self.ring = ring
@@ -124,6 +125,8 @@ final class World {
   let targets: PeerRing
   private(set) var engines: [EngineUnderTest] = []
   var shapes = ShardPool.shapes(memoryBudgetBytes: 200 << 20)
+  /// Whether the rings of new engines have faults, and not the network alone.
+  var takesFaults = false
   /// Clients and targets of UDP.
   var datagrams: [DatagramPeers] = []
   /// What new hubs offer and new edges know.
@@ -235,7 +238,8 @@ final class World {
   private func start(
     _ role: Shard.Role, on host: SimulatedHost, index: Int = 0
   ) throws -> EngineUnderTest {
-    let engine = try EngineUnderTest(kernel, host, role, shapes, index: index)
+    let engine = try EngineUnderTest(
+      kernel, host, role, shapes, takesFaults: takesFaults, index: index)
     engines.append(engine)
     return engine
   }

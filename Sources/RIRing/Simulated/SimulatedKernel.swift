@@ -54,6 +54,7 @@ public final class SimulatedKernel {
 
   public private(set) var now = Instant(nanoseconds: 1_000_000_000)
   public var faults: SimulatedFaults
+  public internal(set) var tally = SimulatedTally()
   /// What a turn of a shard costs in virtual time.
   public var turnTime = Interval.microseconds(1)
   /// Buffers of new sockets, in bytes.
