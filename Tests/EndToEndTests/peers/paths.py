@@ -150,10 +150,11 @@ async def moved(port, change, streams=20):
         asyncio.create_task(listen(await start(port, b"tick"))) for _ in range(streams)
     ]
     await asyncio.sleep(0.5)
-    download = asyncio.create_task(bulk(port, 64 << 20))
+    download = asyncio.create_task(bulk(port, 32 << 20))
     phase = "after"
     await asyncio.to_thread(subprocess.run, change, shell=True, check=True)
-    async with asyncio.timeout(20):
+    # A machine that does other things too may take its time.
+    async with asyncio.timeout(45):
         await download
         # A stream that began before is answered after.
         with await start(port, b"echo") as connection:
