@@ -18,7 +18,8 @@ extension Shard {
     guard packetSockets[slot].peer != nil, let (link, id) = link(on: slot) else { return }
     if link.phase != .ready || packetSockets[slot].refusals >= Limits.refusalsBelieved {
       endLink(id, .socket(code: ErrorNumber.connectionRefused))
-    } else if packetSockets[slot].listensForRefusals {
+    } else {
+      // To be told again at once, or not at all.
       knock(on: slot, of: link)
     }
   }
@@ -53,8 +54,8 @@ extension Shard {
     knock(on: slot, of: link)
   }
 
-  /// Sends a byte that is no packet and that an edge which is there passes over, whatever the link
-  /// itself may send now: after a while without an answer that is little.
+  /// Sends a byte that is no packet and that whoever is there passes over, whatever the link itself
+  /// may send now: after a while without an answer that is little.
   private func knock(on slot: SlotID, of link: Link) {
     guard case .quic(let quic) = link.transport, let buffer = store[ShardPool.packetSend].take()
     else { return }

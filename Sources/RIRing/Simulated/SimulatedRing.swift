@@ -191,7 +191,7 @@ public final class SimulatedRing: IORing {
     case .sendBufferBytes(let bytes): socket.sendCapacity = max(1, bytes)
     case .congestionMarks: socket.reportsCongestionMarks = true
     case .noDelay, .notSentLowWater, .receiveBufferHeld, .receiveBufferReleased,
-      .congestionControl, .unfragmented:
+      .congestionControl, .unfragmented, .pickedByConnectionID, .pickedByAddresses:
       break
     }
   }

@@ -150,7 +150,7 @@ async def moved(port, change, streams=20, patience=20):
         asyncio.create_task(listen(await start(port, b"tick"))) for _ in range(streams)
     ]
     await asyncio.sleep(0.5)
-    download = asyncio.create_task(bulk(port, 64 << 20))
+    download = asyncio.create_task(bulk(port, 32 << 20))
     phase = "after"
     await asyncio.to_thread(subprocess.run, change, shell=True, check=True)
     async with asyncio.timeout(patience):
