@@ -38,8 +38,8 @@ extension Shard {
     return ring.localAddress(of: socket)?.port ?? 0
   }
 
-  /// A packet goes to its link's shard, also when its sender has moved, and to no other process that
-  /// opens the port while we are there.
+  /// A packet goes to its link's shard, also when its sender has moved, and to no other process
+  /// that opens the port while we are there.
   private func openHubPackets(
     on address: SocketAddress, _ id: SlotID, shards: Int
   ) throws(RingError) {
