@@ -143,7 +143,7 @@ let package = Package(
       name: "FuzzKit",
       dependencies: [
         "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
-        "RIFirewall", "RIEngine",
+        "RIFirewall", "RIEngine", "RemoteIngress",
       ],
       path: "Fuzz/FuzzKit"),
 
@@ -205,4 +205,21 @@ if Context.environment["REMOTEINGRESS_FUZZ"] != nil {
     .executableTarget(
       name: "ri-fuzz", dependencies: ["CFuzzer", "FuzzKit"], path: "Fuzz/ri-fuzz"),
   ]
+}
+
+// ci/simulate alone: targets, with commas between them, with what they need, and nothing else.
+if let only = Context.environment["REMOTEINGRESS_ONLY"] {
+  var kept: Set<String> = []
+  var left = only.split(separator: ",").map(String.init)
+  while let name = left.popLast() {
+    guard kept.insert(name).inserted else { continue }
+    for dependency in package.targets.first(where: { $0.name == name })?.dependencies ?? [] {
+      switch dependency {
+      case .byNameItem(let name, _), .targetItem(let name, _): left.append(name)
+      default: break
+      }
+    }
+  }
+  package.targets.removeAll { !kept.contains($0.name) }
+  package.products.removeAll()
 }

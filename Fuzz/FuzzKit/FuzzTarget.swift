@@ -25,6 +25,8 @@ public struct FuzzTarget: Sendable {
       FuzzTarget("lines", fuzzLines),
       FuzzTarget("config", fuzzConfig),
       FuzzTarget("token", fuzzToken),
+      FuzzTarget("control", fuzzControl),
+      FuzzTarget("engine", fuzzEngine),
       FuzzTarget("proxy", inputBytesMax: 1_100, fuzzProxy),
       FuzzTarget("stun", inputBytesMax: 1_500, fuzzSTUN),
       FuzzTarget("firewall", fuzzFirewall),

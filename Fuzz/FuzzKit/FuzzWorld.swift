@@ -12,6 +12,8 @@ import RIWire
   let wholeSystems = [
     FuzzTarget("hub", inputBytesMax: 8_192, fuzzHub),
     FuzzTarget("edge", inputBytesMax: 8_192, fuzzEdge),
+    FuzzTarget("hubquic", inputBytesMax: 8_192, fuzzHubQUIC),
+    FuzzTarget("edgequic", inputBytesMax: 8_192, fuzzEdgeQUIC),
   ]
 
   /// One shard with its network.

@@ -1,61 +1,25 @@
-// A whole hub against edges that say what they like, with an honest edge beside them that must
-// notice nothing of it.
+// Edges over TLS that say what they like at a whole hub.
 
 import RIBase
-import RIControl
 import RIRing
 import RIWire
 
 #if DEBUG || FUZZING
-  @testable import RIEngine
-
   func fuzzHub(_ bytes: UnsafeRawBufferPointer) {
     var input = FuzzInput(bytes)
     let run = HubRun(seed: UInt64(input.byte()), extensions: Extensions(rawValue: input.byte() & 3))
     for _ in 0..<200 where !input.isAtEnd { run.step(&input) }
-    run.end()
+    run.hub.end()
   }
 
   private final class HubRun {
-    private static let ports: [Port] = [443, 444, 445, 446, 447]
-    private let world: FuzzWorld
-    private let targets: PlainPeers
-    private let bystander: TLSPeer
+    let hub: HubUnderFuzz
     private var crooked: [TLSPeer] = []
-    private var isBystanderUp = false
-    private static let bystanderHeader =
-      Array("PROXY TCP4 10.0.0.1 10.0.1.1 40000 500\r\n".utf8)
+
+    private var world: FuzzWorld { hub.world }
 
     init(seed: UInt64, extensions: Extensions) {
-      world = FuzzWorld(seed: seed)
-      targets = PlainPeers(world.kernel, world.host(FuzzWorld.targetIP))
-      for (port, manner) in [
-        (443, PlainPeers.Manner.echoes), (444, .sends(100_000)), (445, .resets), (446, .stalls),
-        (500, .echoes),
-      ] { targets.serve(SocketAddress(FuzzWorld.targetIP, Port(port)), manner) }
-      targets.bindDatagram(SocketAddress(FuzzWorld.targetIP, 53))
-      var settings = HubSettings()
-      settings.allowedEdges = Self.edges(Self.ports)
-      settings.targetHost = "target"
-      let state = HubState(
-        settings: settings, tls: FuzzTLS.server,
-        tunnelAddresses: [SocketAddress(.anyV4, 8_443)], offer: extensions, othersReplace: { _ in })
-      world.begin(.hub(state), at: FuzzWorld.hubIP)
-      bystander = TLSPeer.dialling(
-        world.kernel, world.host(FuzzWorld.edgeIP), SocketAddress(FuzzWorld.hubIP, 8_443))
-      world.turns += [targets.turn, bystander.turn]
-      bystander.say(Array("EDGE edge-2 correct-horse-battery-staple\n".utf8))
-      bystander.say(wireFrame(0x01, 1, Self.bystanderHeader))
-      bystander.say(wireFrame(0x02, 1, [UInt8](repeating: 1, count: 1_000)))
-      world.run(.milliseconds(100))
-    }
-
-    private static func edges(_ ports: [Port]) -> [AllowedEdge] {
-      [
-        AllowedEdge(
-          id: "edge-1", secret: FuzzWorld.secret, listenPorts: ports, listenPortsUdp: [53]),
-        AllowedEdge(id: "edge-2", secret: FuzzWorld.secret, listenPorts: [500]),
-      ]
+      hub = HubUnderFuzz(seed: seed, extensions: extensions)
     }
 
     func step(_ input: inout FuzzInput) {
@@ -66,9 +30,7 @@ import RIWire
       case 10: peer?.say(input.take(input.choice(64)))
       case 11: peer?.hangUp(input.flag() ? .reset : .graceful)
       case 12:
-        let ports = input.flag() ? Self.ports : Array(Self.ports.prefix(input.choice(5)))
-        world.tell(.updateAllowedEdges(Self.edges(ports)))
-        world.run(.milliseconds(1))
+        hub.push(&input)
       case 13:
         let stream = UInt32(1 + input.choice(5))
         let payload = [UInt8](repeating: 7, count: 100 * input.choice(256))
@@ -80,7 +42,7 @@ import RIWire
     private func comeIn(_ input: inout FuzzInput) {
       guard crooked.count < 6 else { return }
       let peer = TLSPeer.dialling(
-        world.kernel, world.host(FuzzWorld.clientIP), SocketAddress(FuzzWorld.hubIP, 8_443))
+        world.kernel, world.host(FuzzWorld.clientIP), HubUnderFuzz.address)
       crooked.append(peer)
       world.turns.append(peer.turn)
       switch input.choice(8) {
@@ -97,50 +59,9 @@ import RIWire
     }
 
     private func frame(_ input: inout FuzzInput) -> [UInt8] {
-      input.frame([0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x0C, 0x0E, 0x10]) { input in
-        let port = [443, 444, 445, 446, 447, 500, 53, 7][input.choice(8)]
-        if input.flag() {
-          let line = "PROXY TCP4 192.0.2.1 10.0.1.1 \(1 + input.choice(256)) \(port)\r\n"
-          return Array(line.utf8)
-        }
-        return ProxyHeader(
-          source: SocketAddress(IPAddress(v4: input.word()), 40_000),
-          destination: SocketAddress(FuzzWorld.edgeIP, Port(port))
-        ).encodedV2(transport: input.flag() ? .datagram : .stream)
+      input.frame([0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x0C, 0x0E, 0x10]) {
+        HubUnderFuzz.header(&$0)
       }
-    }
-
-    func end() {
-      bystander.say(wireFrame(0x02, 1, [UInt8](repeating: 2, count: 2_000)))
-      bystander.say(wireFrame(0x03, 1, []))
-      world.kernel.run(world.turns, until: world.kernel.now + .seconds(3))
-      checkBystander()
-      world.end()
-    }
-
-    /// It got its answer: what it sent, whole, and then the end.
-    private func checkBystander() {
-      must(!bystander.hasEnded, "the honest edge lost its tunnel")
-      guard let line = bystander.plaintext.firstIndex(of: 0x0A) else {
-        return must(false, "the honest edge was never let in")
-      }
-      var rest = bystander.plaintext[(line + 1)...]
-      var echoed = 0
-      var hasEnd = false
-      while rest.count >= 9 {
-        func number(_ from: Int, _ count: Int) -> Int {
-          rest.dropFirst(from).prefix(count).reduce(0) { $0 << 8 | Int($1) }
-        }
-        let (type, length) = (number(4, 1), number(5, 4))
-        if number(0, 4) == 1, type == 0x04 { echoed += length }
-        if number(0, 4) == 1, type == 0x05 {
-          must(length == 0, "the honest edge's stream was reset")
-          hasEnd = true
-        }
-        rest = rest.dropFirst(9 + length)
-      }
-      must(echoed == Self.bystanderHeader.count + 3_000, "the honest edge got \(echoed) bytes back")
-      must(hasEnd, "the honest edge's stream did not end")
     }
   }
 #endif

@@ -21,80 +21,12 @@ import RITunnel
     pair.end()
   }
 
-  private final class QUICEnd {
-    static let pools = QUICPools(receive: PoolID(0), hold: PoolID(1))
-
-    let store = BufferStore([
-      BufferPoolShape(count: 16, bytes: 64 * 1024), BufferPoolShape(count: 64, bytes: 16 * 1024),
-      BufferPoolShape(count: 64, bytes: 16 * 1024),
-    ])
-    let endpoint: QUICEndpoint
-    var tunnel: QUICTunnel?
-    var streams: [StreamRef] = []
-    var isUp = false
-
-    init(_ make: (BufferStore) -> QUICEndpoint) { endpoint = make(store) }
-
-    func poll(_ now: Instant) {
-      while let tunnel = endpoint.pollTunnel() {
-        self.tunnel = tunnel
-        while let event = tunnel.pollEvent(now: now) { take(event, tunnel, now) }
-      }
-    }
-
-    private func take(_ event: QUICEvent, _ tunnel: QUICTunnel, _ now: Instant) {
-      switch event {
-      case .controlBytes:
-        let line = tunnel.payload
-        let end = line.firstIndex(of: 0x0A).map { $0 + 1 } ?? line.count
-        tunnel.usesUDPStreams = true
-        tunnel.admit()
-        if tunnel.role == .hub { tunnel.sendControl(Array("{}\n".utf8)) }
-        tunnel.beginMessages(consumed: end)
-        isUp = true
-      case .tunnel(.opened(let stream)), .tunnel(.sessionOpened(let stream)):
-        tunnel.accept(stream, owner: SlotID(index: 0, generation: 1))
-        streams.append(stream)
-      case .tunnel(.data(let stream, let slice)):
-        must(Int(slice.count) == store.bytes(slice).count, "a slice of what it says")
-        tunnel.consumed(Int(slice.count), on: stream, now: now)
-      case .tunnel(.ping): tunnel.sendPong(tunnel.payload)
-      case .ended: tunnel.end()
-      default: break
-      }
-    }
-
-    func slice(_ bytes: [UInt8]) -> Slice? {
-      guard let buffer = store[PoolID(2)].take() else { return nil }
-      let slice = Slice(buffer: buffer, offset: 0, count: bytes.count)
-      store.mutableBytes(slice).copyBytes(from: bytes)
-      return slice
-    }
-
-    func end() {
-      tunnel?.end()
-      endpoint.end()
-      for pool in 0..<store.poolCount {
-        must(store[PoolID(UInt8(pool))].usedCount == 0, "every buffer comes back")
-      }
-      must(store.nodesInUse == 0, "every queue is empty")
-    }
-  }
-
   private final class QUICPair {
     private static let hubAddress = SocketAddress(.loopbackV4, 1)
     private static let edgeAddress = SocketAddress(.loopbackV4, 2)
 
-    let hub = QUICEnd {
-      QUICEndpoint(
-        server: FuzzTLS.quicServer, store: $0, pools: QUICEnd.pools,
-        budget: MemoryBudget(bytes: 1 << 20))
-    }
-    let edge = QUICEnd {
-      QUICEndpoint(
-        client: FuzzTLS.quicClient, store: $0, pools: QUICEnd.pools,
-        budget: MemoryBudget(bytes: 1 << 20))
-    }
+    let hub = QUICEnd.hub()
+    let edge = QUICEnd.edge()
     private var now = Instant(nanoseconds: 1_000_000_000)
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 64)
 

@@ -273,6 +273,7 @@ static ngtcp2_settings make_settings(const quic_options *options) {
   settings.cc_algo = options->bbr ? NGTCP2_CC_ALGO_BBR : NGTCP2_CC_ALGO_CUBIC;
   settings.max_tx_udp_payload_size = options->udp_payload_max;
   settings.handshake_timeout = options->handshake_timeout;
+  settings.initial_rtt = options->initial_rtt;
   settings.no_pmtud = !options->discovers_mtu;
   return settings;
 }
@@ -288,6 +289,7 @@ static ngtcp2_transport_params make_parameters(const quic_options *options) {
   parameters.initial_max_streams_uni = options->streams_uni;
   parameters.max_idle_timeout = options->idle_timeout;
   parameters.max_datagram_frame_size = options->datagram_max;
+  parameters.max_ack_delay = options->ack_delay_max;
   parameters.active_connection_id_limit = 7;
   return parameters;
 }
@@ -450,8 +452,23 @@ long quic_link_write_datagram(quic_link *link, quic_path *path, uint8_t *ecn, ui
   return (long)written;
 }
 
+#if NGTCP2_VERSION_NUM >= 0x010000
+#define STATISTICS ngtcp2_conn_info
+#define GET_STATISTICS ngtcp2_conn_get_conn_info
+#define NO_SAMPLE(statistics) ((statistics).min_rtt == UINT64_MAX)
+#else
+#define STATISTICS ngtcp2_conn_stat
+#define GET_STATISTICS ngtcp2_conn_get_conn_stat
+#define NO_SAMPLE(statistics) ((statistics).first_rtt_sample_ts == UINT64_MAX)
+#endif
+
+// Before the first sample of a path's round trip there is nothing to pace by but a guess, by which
+// the first packets on a new path hold up the next for a third of a second. Their number is bounded
+// by the first congestion window, which RFC 9002 section 7.7 allows at once.
 void quic_link_batch_written(quic_link *link, uint64_t now) {
-  ngtcp2_conn_update_pkt_tx_time(link->conn, now);
+  STATISTICS statistics;
+  GET_STATISTICS(link->conn, &statistics);
+  ngtcp2_conn_update_pkt_tx_time(link->conn, NO_SAMPLE(statistics) ? 0 : now);
 }
 
 static long write_close(quic_link *link, quic_path *path, uint8_t *to, size_t room,
@@ -584,16 +601,6 @@ bool quic_link_is_server(quic_link *link) { return link->is_server; }
 bool quic_link_is_resumed(quic_link *link) {
   return gnutls_session_is_resumed(link->session) != 0;
 }
-
-#if NGTCP2_VERSION_NUM >= 0x010000
-#define STATISTICS ngtcp2_conn_info
-#define GET_STATISTICS ngtcp2_conn_get_conn_info
-#define NO_SAMPLE(statistics) ((statistics).min_rtt == UINT64_MAX)
-#else
-#define STATISTICS ngtcp2_conn_stat
-#define GET_STATISTICS ngtcp2_conn_get_conn_stat
-#define NO_SAMPLE(statistics) ((statistics).first_rtt_sample_ts == UINT64_MAX)
-#endif
 
 bool quic_link_round_trip(quic_link *link, uint64_t *smoothed, uint64_t *least) {
   STATISTICS statistics;

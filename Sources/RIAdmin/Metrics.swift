@@ -28,6 +28,7 @@ struct Metrics {
     writeStreams()
     writeTraffic()
     writeDatagrams()
+    writePackets()
     writeWindowsAndQueues()
     writeMemory()
     writeTimes()
@@ -37,7 +38,7 @@ struct Metrics {
   var text: String { out.text }
 
   private func sum(_ property: KeyPath<ShardStatus, Int>) -> Int {
-    look.shards.reduce(0) { $0 + $1[keyPath: property] }
+    look.shards.reduce(0) { $0 &+ $1[keyPath: property] }
   }
 
   private func sum(_ property: KeyPath<ShardCounters, UInt64>) -> UInt64 {
@@ -103,8 +104,8 @@ struct Metrics {
     for tunnel in listed {
       if edges.last?.id != tunnel.edgeID { edges.append((tunnel.edgeID, 0, 0, nil, 0, 0)) }
       let last = edges.count - 1
-      edges[last].streams += tunnel.activeStreams
-      edges[last].sessions += tunnel.udpSessions
+      edges[last].streams &+= tunnel.activeStreams
+      edges[last].sessions &+= tunnel.udpSessions
       edges[last].rtt = tunnel.roundTrip ?? tunnel.baseRoundTrip ?? edges[last].rtt
       edges[last].in &+= tunnel.bytesIn
       edges[last].out &+= tunnel.bytesOut
@@ -229,6 +230,40 @@ struct Metrics {
     ("refused", \.drops.refused), ("failed", \.drops.failed),
   ]
 
+  private mutating func writePackets() {
+    let packets = totals.packets
+    out.family("quic_packets_total", .counter, "Packets of tunnels over QUIC, by direction.")
+    out.sample(packets.received, ["direction": "in"])
+    out.sample(packets.sent, ["direction": "out"])
+    out.family("quic_handshakes_total", .counter, "QUIC handshakes, by what became of them.")
+    out.sample(packets.handshakesStarted, ["stage": "started"])
+    out.sample(packets.handshakesFailed, ["stage": "failed"])
+    out.sample(packets.earlyDataAccepted, ["stage": "early_data"])
+    out.family(
+      "quic_answers_total", .counter, "Packets to senders that have no tunnel over QUIC, by kind.")
+    out.sample(packets.retries, ["kind": "retry"])
+    out.sample(packets.versionNegotiations, ["kind": "version_negotiation"])
+    out.sample(packets.statelessResets, ["kind": "stateless_reset"])
+    out.family(
+      "quic_packets_dropped_total", .counter,
+      "Packets that went no further, and answers to them that were not given, by reason.")
+    out.sample(packets.drops.malformed, ["reason": "malformed"])
+    out.sample(packets.drops.unknown, ["reason": "unknown"])
+    out.sample(packets.drops.busy, ["reason": "busy"])
+    out.sample(packets.drops.rateLimited, ["reason": "rate_limited"])
+    out.sample(packets.drops.noBuffer, ["reason": "no_buffer"])
+    out.sample(packets.drops.badToken, ["reason": "bad_token"])
+    out.sample(sum(\.packetsCut), ["reason": "cut"])
+    out.sample(packets.drops.waiting, ["reason": "waiting"])
+    out.single(
+      "quic_migrations_total", .counter, "Tunnels over QUIC that went on from another address.",
+      packets.migrations)
+    out.single(
+      "quic_handed_over_total", .counter,
+      "Receives that one shard handed to another, as a tunnel's address has changed.",
+      packets.handedOver)
+  }
+
   // MARK: What is held
 
   private mutating func writeWindowsAndQueues() {
@@ -257,13 +292,13 @@ struct Metrics {
     let memory = look.shards.map(\.memory)
     out.single(
       "memory_budget_bytes", .gauge, "The budget for stalled streams.",
-      memory.reduce(0) { $0 + $1.budgetBytes })
+      memory.reduce(0) { $0 &+ $1.budgetBytes })
     out.single(
       "memory_held_bytes", .gauge, "Held for sockets that take nothing.",
-      memory.reduce(0) { $0 + $1.heldBytes })
+      memory.reduce(0) { $0 &+ $1.heldBytes })
     out.single(
       "memory_granted_bytes", .gauge, "Granted to windows beyond their floor.",
-      memory.reduce(0) { $0 + $1.grownBytes })
+      memory.reduce(0) { $0 &+ $1.grownBytes })
     out.single(
       "memory_pressure", .gauge, "0: none; 1: windows are at their floor; 2: below it.",
       memory.map(\.pressure.level).max() ?? 0)
@@ -272,12 +307,12 @@ struct Metrics {
     out.family("pool_buffers", .gauge, "Buffers of a pool, in use or not.")
     for pool in pools {
       out.sample(
-        all.filter { $0.name == pool.name }.reduce(0) { $0 + $1.total }, ["pool": pool.name])
+        all.filter { $0.name == pool.name }.reduce(0) { $0 &+ $1.total }, ["pool": pool.name])
     }
     out.family("pool_buffers_used", .gauge, "Buffers of a pool that are in use.")
     for pool in pools {
       out.sample(
-        all.filter { $0.name == pool.name }.reduce(0) { $0 + $1.used }, ["pool": pool.name])
+        all.filter { $0.name == pool.name }.reduce(0) { $0 &+ $1.used }, ["pool": pool.name])
     }
   }
 

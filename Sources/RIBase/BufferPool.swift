@@ -68,10 +68,12 @@ public final class BufferPool {
   let generations: UnsafeMutablePointer<UInt32>
   /// Free buffers, last returned on top: it is the warmest in the cache.
   let free: UnsafeMutablePointer<UInt32>
-  @exclusivity(unchecked) public private(set) var freeCount: Int
+  public var freeCount: Int { freeBuffers }
+  @exclusivity(unchecked) private var freeBuffers: Int
   /// Buffers that have come back since the start. Whoever waits for one need not look before this
   /// has changed.
-  @exclusivity(unchecked) public private(set) var returnCount: UInt64 = 0
+  public var returnCount: UInt64 { returns }
+  @exclusivity(unchecked) private var returns: UInt64 = 0
 
   /// So many buffers at the bottom of `free` have no memory behind them: never used, or trimmed.
   @exclusivity(unchecked) private var emptyCount: Int
@@ -97,7 +99,7 @@ public final class BufferPool {
     generations.initialize(repeating: 0, count: shape.count)
     free = .allocate(capacity: shape.count)
     for i in 0..<shape.count { free[i] = UInt32(shape.count - 1 - i) }
-    freeCount = shape.count
+    freeBuffers = shape.count
     emptyCount = shape.count
   }
 
@@ -120,7 +122,7 @@ public final class BufferPool {
 
   @usableFromInline
   func takeUnchecked() -> BufferHandle {
-    freeCount -= 1
+    freeBuffers -= 1
     if freeCount < emptyCount { emptyCount = freeCount }
     let index = Int(free[freeCount])
     references[index] = 1
@@ -147,8 +149,8 @@ public final class BufferPool {
     guard references[index] == 0 else { return }
     generations[index] &+= 1
     free[freeCount] = UInt32(index)
-    freeCount += 1
-    returnCount &+= 1
+    freeBuffers += 1
+    returns &+= 1
   }
 
   /// The first usable byte; `headroomBytes` in front of it and `bytes` from it on are the holder's.

@@ -66,6 +66,7 @@ public final class BufferStore {
 
   deinit { nodes.deallocate() }
 
+  @inlinable
   public subscript(id: PoolID) -> BufferPool { pools[Int(id.rawValue)] }
   public var poolCount: Int { pools.count }
 

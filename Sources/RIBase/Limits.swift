@@ -49,6 +49,15 @@ public enum Limits {
   /// Edge: how long a link is silent at most. A hub that was started anew tells within this time,
   /// and a round trip, that it has forgotten the link.
   public static let quicKeepAliveInterval = Interval.milliseconds(1_500)
+  /// A round trip is taken to be so long until one has been measured, after a move as well. RFC
+  /// 9002 section 6.2.2 suggests 333 ms, with which a lost first packet costs a second; few paths
+  /// are longer than three of these, by when something would be sent twice.
+  public static let quicInitialRoundTrip = Interval.milliseconds(100)
+  /// How long a packet waits for its acknowledgement at most; it is an eighth of a round trip
+  /// otherwise. The peer adds it to its probe timeout, so that with the usual 25 ms a lost packet
+  /// that none follows is sent again 27 ms later where the round trip is one. A shard's tick is
+  /// shorter.
+  public static let quicAcknowledgementDelayMax = Interval.milliseconds(2)
   /// What path MTU discovery tries at most: Ethernet, less IPv6's and UDP's headers.
   public static let quicUDPPayloadBytesMax = 1_452
   /// With a fallback: how long QUIC has to bring a tunnel up, and how often it is tried again
@@ -74,8 +83,12 @@ public enum Limits {
   public static let addressSettleTime = Interval.milliseconds(50)
   /// How long a new way to the hub has to prove that it is one.
   public static let addressProofTime = Interval.seconds(3)
-  /// The hub's host has said so often in a row that nobody listens: then it is believed.
+  /// The other end's host has said so often in a row that nobody listens: then it is believed.
   public static let refusalsBelieved = 3
+  /// Hub: a tunnel over QUIC that has been silent for so long, two of its edge's keep-alives, gets
+  /// a socket that hears whether anybody listens at the edge's port; so many at once have one.
+  public static let quicPatienceWithSilence = Interval.seconds(3)
+  public static let quicListenersForRefusalsMax = 32
   /// Handshakes under way from which on clients have to show that they are where they say.
   public static let quicRetryThreshold = 64
   /// ClientHellos of 0-RTT that are remembered for the ten seconds in which one could be replayed.
@@ -249,6 +262,8 @@ public enum Limits {
   /// Lines of an engine that wait for its supervisor to read them, with events and log messages in
   /// them; what comes on top is lost and counted.
   public static let engineLinesQueuedMax = 4_096
+  /// What streams get to end in at a stop, whatever is asked for.
+  public static let drainTimeMax = Interval.seconds(86_400)
 
   // MARK: Time
 
@@ -278,6 +293,10 @@ public enum Limits {
   public static let dataFrameBytes = 64 * kib
   /// What one receive of a small sender takes before it is armed anew.
   public static let smallReceiveBytes = 64 * kib
+  /// A sender in bulk that brings no more than this in a receive, so many times in a row, is none
+  /// any more.
+  public static let littleReceiveBytes = 16 * kib
+  public static let littleReceivesMax = 8
   /// The part of the memory budget, one of so many, that is kept free by resetting streams: who
   /// takes bytes shall not suffer from those who do not.
   public static let stashReserveDivisor = 16
@@ -309,8 +328,9 @@ public enum Limits {
   /// Datagrams of all sessions of a tunnel that may wait for their turn. Of what is left of this a
   /// session may have as much as it has already, so there is always room for one more session.
   public static let datagramsQueuedMax = 4_096
-  /// The same in bytes, while the link is idle; behind a send it is `linkBacklogTime` worth: older
-  /// datagrams are worth less than none.
+  /// The same in bytes, while the link is idle, over QUIC for the first `linkBacklogTime` of a
+  /// burst as well; behind a send it is `linkBacklogTime` worth: older datagrams are worth less
+  /// than none.
   public static let datagramBytesQueuedMax = 2 * mib
   /// A datagram that waits and is no longer than this moves to a buffer of its size. What is larger
   /// keeps the large buffer that it was received in …
@@ -367,6 +387,8 @@ public enum Limits {
   public static let dataFrameBytesMin = 4 * kib
   /// Room for this much makes it worthwhile to read a socket again.
   public static let roomBytesWorthwhile = 64 * kib
+  /// Room for this much must do where nothing is queued whose sending would make more.
+  public static let roomBytesLeast = 8 * kib
   /// Frames waiting to be sent that no stream's state stands for: OPEN (116 bytes each), refusals,
   /// PING and PONG. Enough for 2,000 opens while the transport is full.
   public static let controlQueueBytes = 256 * kib

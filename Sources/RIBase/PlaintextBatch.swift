@@ -22,7 +22,8 @@ public final class PlaintextBatch {
   @exclusivity(unchecked) private var stagingCount = 0
   @exclusivity(unchecked) var pieces: [Piece] = []
   let piecesMax: Int
-  @exclusivity(unchecked) public private(set) var byteCount = 0
+  public var byteCount: Int { bytesHeld }
+  @exclusivity(unchecked) private var bytesHeld = 0
   public let capacity: Int
 
   /// A batch of at most `capacity` bytes.
@@ -60,7 +61,7 @@ public final class PlaintextBatch {
       return
     }
     pieces.append(Piece(slice: slice, start: 0, count: Int(slice.count)))
-    byteCount += Int(slice.count)
+    bytesHeld += Int(slice.count)
   }
 
   /// The bytes of piece `i`, valid until `clear`.
@@ -77,7 +78,7 @@ public final class PlaintextBatch {
     }
     pieces.removeAll(keepingCapacity: true)
     stagingCount = 0
-    byteCount = 0
+    bytesHeld = 0
   }
 
   private func extendStaged(_ count: Int) {
@@ -87,6 +88,6 @@ public final class PlaintextBatch {
       pieces.append(Piece(slice: nil, start: stagingCount, count: count))
     }
     stagingCount += count
-    byteCount += count
+    bytesHeld += count
   }
 }

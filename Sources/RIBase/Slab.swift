@@ -21,14 +21,16 @@ public struct SlotID: Hashable, Sendable {
 /// largest number of elements ever held at once, up to `capacity`. Not safe for use by two threads.
 public final class Slab<Element> {
   public let capacity: Int
-  @exclusivity(unchecked) public private(set) var count = 0
+  public var count: Int { taken }
+  @exclusivity(unchecked) private var taken = 0
   @usableFromInline let chunks: UnsafeMutablePointer<Chunk>
   private let chunkCapacity: Int
   @exclusivity(unchecked) @usableFromInline var slotCount = 0
   @exclusivity(unchecked) private var freeSlot = UInt32.max
   /// All slots that ever held an element come before this. A walk in every tick costs by it, not by
   /// the chunks.
-  @exclusivity(unchecked) public private(set) var slotsEverUsed = 0
+  public var slotsEverUsed: Int { reached }
+  @exclusivity(unchecked) private var reached = 0
 
   @usableFromInline
   struct Slot {
@@ -71,19 +73,18 @@ public final class Slab<Element> {
     let index = freeSlot
     let (chunk, i) = place(index)
     freeSlot = chunk.slots[i].next
-    slotsEverUsed = max(slotsEverUsed, Int(index) + 1)
+    reached = max(slotsEverUsed, Int(index) + 1)
     chunk.slots[i].generation &+= 1
     (chunk.elements + i).initialize(to: element)
-    count += 1
+    taken += 1
     return SlotID(index: index, generation: chunk.slots[i].generation)
   }
 
   /// Whether the slot still holds what `id` named.
-  @inlinable
+  @inlinable @inline(__always)
   public func contains(_ id: SlotID) -> Bool {
     guard id.generation & 1 == 1, isGrown(id.index) else { return false }
-    let chunk = chunks[Int(id.index) / Self.chunkSlots]
-    return chunk.slots[Int(id.index) % Self.chunkSlots].generation == id.generation
+    return chunks[Self.chunk(id.index)].slots[Self.place(id.index)].generation == id.generation
   }
 
   /// The element, changed in place. Traps on an id that `contains` denies.
@@ -108,7 +109,7 @@ public final class Slab<Element> {
     chunk.slots[i].generation &+= 1
     chunk.slots[i].next = freeSlot
     freeSlot = id.index
-    count -= 1
+    taken -= 1
     return element
   }
 
@@ -126,17 +127,24 @@ public final class Slab<Element> {
   @inlinable
   func isGrown(_ index: UInt32) -> Bool { Int(index) < slotCount }
 
-  @inlinable
+  @inlinable @inline(__always)
   func address(_ id: SlotID) -> UnsafeMutablePointer<Element> {
     precondition(contains(id), "stale slot id")
     // SAFETY: `contains` proved that the slot exists and its element is initialised; chunks never
     // move while the slab lives.
-    return chunks[Int(id.index) / Self.chunkSlots].elements + Int(id.index) % Self.chunkSlots
+    return chunks[Self.chunk(id.index)].elements + Self.place(id.index)
   }
 
   private func place(_ index: UInt32) -> (Chunk, Int) {
-    (chunks[Int(index) / Self.chunkSlots], Int(index) % Self.chunkSlots)
+    (chunks[Self.chunk(index)], Self.place(index))
   }
+
+  /// The chunk of a slot, and the slot's place in it. Unsigned: a shift and a mask.
+  @inlinable @inline(__always)
+  static func chunk(_ index: UInt32) -> Int { Int(index / UInt32(chunkSlots)) }
+
+  @inlinable @inline(__always)
+  static func place(_ index: UInt32) -> Int { Int(index % UInt32(chunkSlots)) }
 
   private func grow() -> Bool {
     guard slotCount < capacity else { return false }

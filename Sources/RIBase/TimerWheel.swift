@@ -48,7 +48,7 @@ public final class TimerWheel {
   /// For each level the slots that hold timers, slot 0 in the lowest bit.
   private let occupied: UnsafeMutableBufferPointer<UInt64>
   /// Timers of this tick and before are due or expired.
-  private var elapsedTick: UInt64
+  @exclusivity(unchecked) private var elapsedTick: UInt64
 
   /// An empty wheel for at most `capacity` timers.
   public init(capacity: Int, now: Instant) {

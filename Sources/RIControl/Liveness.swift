@@ -9,6 +9,9 @@ public enum LivenessRole: Sendable { case edge, hub }
 public enum LivenessAction: Equatable, Sendable {
   /// Send a PING with this number (hub only).
   case sendPing(sequence: UInt64)
+  /// The peer has been silent for longer than it usually is: look whether it is still there. A PING
+  /// is due as well.
+  case look
   /// Nothing came for 45 s: close the tunnel.
   case dead
 }
@@ -29,9 +32,13 @@ public struct Liveness: Sendable {
   private var sentAt: Instant?
   /// The next PONG is followed by one more PING, which tells the edge what was measured.
   private var tellsNext = false
+  private let patience: Interval?
+  private var lookedAt: Instant?
 
-  public init(role: LivenessRole, now: Instant) {
+  /// With `patience` a hub looks after a peer that has been silent for so long, each time anew.
+  public init(role: LivenessRole, patience: Interval? = nil, now: Instant) {
     self.role = role
+    self.patience = patience
     lastReceived = now
     nextPing = now + Limits.pingInterval
   }
@@ -49,6 +56,11 @@ public struct Liveness: Sendable {
   /// What is due at `now`; ask again until nil.
   public mutating func poll(now: Instant) -> LivenessAction? {
     if now - lastReceived >= Limits.silenceTimeout { return .dead }
+    if let nextLook, now >= nextLook {
+      lookedAt = now
+      nextPing = now
+      return .look
+    }
     guard role == .hub, now >= nextPing else { return nil }
     nextPing = now + Limits.pingInterval
     sentSequence &+= 1
@@ -77,6 +89,13 @@ public struct Liveness: Sendable {
   /// When `poll` will next have something to say, if nothing arrives until then.
   public var nextDeadline: Instant {
     let silence = lastReceived + Limits.silenceTimeout
-    return role == .hub ? min(nextPing, silence) : silence
+    guard role == .hub else { return silence }
+    let next = min(nextPing, silence)
+    return nextLook.map { min($0, next) } ?? next
+  }
+
+  private var nextLook: Instant? {
+    guard let patience else { return nil }
+    return max(lastReceived, lookedAt ?? lastReceived) + patience
   }
 }

@@ -66,6 +66,7 @@ public struct ShardMetrics: Codable, Equatable, Sendable {
   public var tunnelEnds = CauseCounts()
   /// Of tunnels that did not come up, by whichever side saw it.
   public var handshakeFailures = CauseCounts()
+  public var packets = PacketCounters()
   /// Attempts of an edge to reach its hub.
   public var dials: UInt64 = 0
   /// PINGs that a hub sent, or an edge received.
@@ -97,6 +98,7 @@ public struct ShardMetrics: Codable, Equatable, Sendable {
     tunnelsOpened &+= other.tunnelsOpened
     tunnelEnds.add(other.tunnelEnds)
     handshakeFailures.add(other.handshakeFailures)
+    packets.add(other.packets)
     dials &+= other.dials
     pings &+= other.pings
     pongs &+= other.pongs
@@ -142,12 +144,12 @@ public struct QueueDepths: Codable, Equatable, Sendable {
   public init() {}
 
   public mutating func add(_ other: QueueDepths) {
-    controlBytes += other.controlBytes
-    dataBytes += other.dataBytes
-    sustainedBytes += other.sustainedBytes
-    datagramBytes += other.datagramBytes
-    handshakes += other.handshakes
-    datagramsSending += other.datagramsSending
-    receivesStarved += other.receivesStarved
+    controlBytes &+= other.controlBytes
+    dataBytes &+= other.dataBytes
+    sustainedBytes &+= other.sustainedBytes
+    datagramBytes &+= other.datagramBytes
+    handshakes &+= other.handshakes
+    datagramsSending &+= other.datagramsSending
+    receivesStarved &+= other.receivesStarved
   }
 }

@@ -52,7 +52,7 @@ public final class UDPSessions {
 
   private let sessions: Slab<UDPSession>
   private let sources: Slab<SessionSource>
-  private var sourceByAddress: [IPAddress: SlotID] = [:]
+  @exclusivity(unchecked) private var sourceByAddress: [IPAddress: SlotID] = [:]
   @exclusivity(unchecked) private var index: SessionIndex
   @exclusivity(unchecked) private var unanswered = SessionList(isOwn: false)
   @exclusivity(unchecked) private var answered = SessionList(isOwn: false)

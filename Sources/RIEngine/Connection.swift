@@ -30,6 +30,8 @@ struct Connection {
   /// The deadline for the target to answer (hub).
   var timer: TimerID?
   var targetPort: Port = 0
+  /// Receives into the bulk pool, one after the other, that brought little.
+  var littleReceives: UInt8 = 0
   var flags: Flags = []
 
   struct Flags: OptionSet {

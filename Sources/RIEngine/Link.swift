@@ -19,53 +19,53 @@ final class Link {
   }
 
   /// Where the other end is; over QUIC it may move.
-  var peer: SocketAddress
+  @exclusivity(unchecked) var peer: SocketAddress
   let transport: LinkTransport
   @exclusivity(unchecked) var phase: Phase
-  var handshake: LineExchange
+  @exclusivity(unchecked) var handshake: LineExchange
   /// Present from `ready` on.
   @exclusivity(unchecked) var tunnel: Tunnel?
   @exclusivity(unchecked) var liveness: Liveness?
   /// What the kernel said of the round trip, and when it was asked.
-  var kernelRoundTrip: Interval?
-  var kernelAskedAt: Instant?
+  @exclusivity(unchecked) var kernelRoundTrip: Interval?
+  @exclusivity(unchecked) var kernelAskedAt: Instant?
   /// The edge this link authenticated as (at the hub).
-  var edge: AllowedEdge?
+  @exclusivity(unchecked) var edge: AllowedEdge?
   /// The order of its authentication among all of this process (at the hub).
-  var order: UInt64 = 0
+  @exclusivity(unchecked) var order: UInt64 = 0
   /// What we offer (at the hub).
   let offer: Extensions
   /// What both ends have agreed on.
   @exclusivity(unchecked) var extensions: Extensions = []
   /// The edge has said what it knows (at the hub).
-  var hasSaidHello = false
+  @exclusivity(unchecked) var hasSaidHello = false
   /// The other end has said that it is about to stop.
-  var isDraining = false
+  @exclusivity(unchecked) var isDraining = false
   /// When its handshake began.
-  var beganAt = Instant(nanoseconds: 0)
+  @exclusivity(unchecked) var beganAt = Instant(nanoseconds: 0)
   /// When the tunnel came up; `connectedAt` in seconds since 1970.
-  var readySince = Instant(nanoseconds: 0)
-  var connectedAt = 0.0
+  @exclusivity(unchecked) var readySince = Instant(nanoseconds: 0)
+  @exclusivity(unchecked) var connectedAt = 0.0
 
   /// How much its streams may queue.
   @exclusivity(unchecked) var backlog: LinkBacklog
   /// A line of the handshake that waits to be sent.
   @exclusivity(unchecked) var line: [UInt8] = []
   /// Why the hub refused the edge; the link ends once the refusal line is sent.
-  var refusal: LinkEndReason?
+  @exclusivity(unchecked) var refusal: LinkEndReason?
   /// The same with its line, while the answer waits because the address guesses secrets.
-  var heldRefusal: (reason: LinkEndReason, answer: [UInt8], due: Instant)?
+  @exclusivity(unchecked) var heldRefusal: (reason: LinkEndReason, answer: [UInt8], due: Instant)?
   /// We have ended our direction: nothing more is sent.
-  var isLeaving = false
+  @exclusivity(unchecked) var isLeaving = false
   /// Since when a tunnel of the same edge over another transport takes new streams (at the hub).
-  var supersededAt: Instant?
+  @exclusivity(unchecked) var supersededAt: Instant?
   /// Listed in the shard's `linedLinks`.
   @exclusivity(unchecked) var isLined = false
   /// Listed in the shard's `dirtyLinks`.
   @exclusivity(unchecked) var isDirty = false
   /// The last datagram of any of its UDP sessions.
   @exclusivity(unchecked) var datagramAt = Instant(nanoseconds: 0)
-  var timer: TimerID?
+  @exclusivity(unchecked) var timer: TimerID?
   /// When sustained data that was held back is tried again.
   @exclusivity(unchecked) var heldBackTimer: TimerID?
   @exclusivity(unchecked) var bytesIn: UInt64 = 0

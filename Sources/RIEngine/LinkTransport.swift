@@ -22,9 +22,9 @@ final class TLSTransport {
   @exclusivity(unchecked) var carry: Slice?
   @exclusivity(unchecked) var receiving = false
   /// Bytes of an edge that has not said who it is; they wait for their turn.
-  var unopened: [UInt8] = []
+  @exclusivity(unchecked) var unopened: [UInt8] = []
   /// Such an edge has ended its direction behind them.
-  var hasEnded = false
+  @exclusivity(unchecked) var hasEnded = false
   /// The sealed bytes in flight: at most one buffer of `ShardPool.tunnelSend`.
   @exclusivity(unchecked) var outgoing = SliceQueue()
   @exclusivity(unchecked) var sending = false
@@ -41,6 +41,10 @@ final class QUICTransport {
   let port: SlotID
   /// Of the bytes sent, those that the link's backlog has counted.
   @exclusivity(unchecked) var bytesCounted: UInt64 = 0
+  /// Of the bytes received, those that its liveness knows of.
+  @exclusivity(unchecked) var bytesHeard: UInt64 = 0
+  /// When datagrams last found nothing queued before them.
+  @exclusivity(unchecked) var busySince = Instant(nanoseconds: 0)
 
   init(_ tunnel: QUICTunnel, port: SlotID) {
     self.tunnel = tunnel

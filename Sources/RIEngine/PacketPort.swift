@@ -9,9 +9,9 @@ import RIRing
 final class PacketPort {
   let endpoint: QUICEndpoint
   /// Slots of `Shard.packetSockets`: a hub's for IPv4 and IPv6; an edge's one, more while it moves.
-  var sockets: [SlotID] = []
+  @exclusivity(unchecked) var sockets: [SlotID] = []
   /// Its link is gone: it closes when its last packets have left.
-  var isClosing = false
+  @exclusivity(unchecked) var isClosing = false
 
   init(_ endpoint: QUICEndpoint) { self.endpoint = endpoint }
 }
@@ -21,7 +21,8 @@ struct PacketSocket {
   let socket: Socket
   /// Where it is bound; a hub's address may be the wildcard.
   let local: SocketAddress
-  /// The one peer that it is connected to: an edge's hub; an edge whose hub drains.
+  /// The one peer that it is connected to: an edge's hub; an edge whose hub drains, or has not
+  /// heard of it for a while.
   let peer: SocketAddress?
   let port: SlotID
   /// Batches that it may be sending at once.
@@ -34,6 +35,8 @@ struct PacketSocket {
   var cutsSegments = true
   /// How often in a row nobody has listened at the other end.
   var refusals = 0
+  /// It is there to hear that nobody listens, until somebody does.
+  var listensForRefusals = false
 }
 
 /// A batch that a socket is sending, or one of its packets.

@@ -45,10 +45,10 @@ public final class Shard {
   /// Runs are made of datagrams up to this, for the kernel to cut (UDP_SEGMENT); 0: of none.
   @exclusivity(unchecked) var segmentBytesMax = Limits.udpPayloadBytesMax
   /// When links that were stuck last lost their datagrams.
-  var stuckDroppedAt = Instant(nanoseconds: 0)
-  var sessionTimer: TimerID?
+  @exclusivity(unchecked) var stuckDroppedAt = Instant(nanoseconds: 0)
+  @exclusivity(unchecked) var sessionTimer: TimerID?
   /// A tunnel is to be left when its sessions are at rest.
-  var restTimer: TimerID?
+  @exclusivity(unchecked) var restTimer: TimerID?
   let batch: PlaintextBatch
   let budget: MemoryBudget
   let timers: TimerWheel
@@ -58,39 +58,39 @@ public final class Shard {
   @exclusivity(unchecked) var metrics = ShardMetrics()
 
   /// Where a hub's shard accepts edges.
-  var tunnelPort: Port?
+  @exclusivity(unchecked) var tunnelPort: Port?
   /// Descriptors that this process may have.
-  var descriptorsMax = Int.max
+  @exclusivity(unchecked) var descriptorsMax = Int.max
   /// Links whose handshake has bytes to go on with, in the order of their coming.
   @exclusivity(unchecked) var handshakeQueue: [SlotID] = []
   /// The pools' returns when a handshake found no buffer; it goes on when one has come back.
   @exclusivity(unchecked) var handshakesStarvedAt: UInt64?
   /// So many wait there that tunnels are not accepted for now.
-  var isAcceptPaused = false
+  @exclusivity(unchecked) var isAcceptPaused = false
   /// To be called when the last listener is closed.
-  var whenNotListening: (() -> Void)?
-  var throttles: MessageThrottles
+  @exclusivity(unchecked) var whenNotListening: (() -> Void)?
+  @exclusivity(unchecked) var throttles: MessageThrottles
 
   /// Streams that are reported one by one (hub); nil: none is.
-  var watched: WatchedStreams?
+  @exclusivity(unchecked) var watched: WatchedStreams?
   /// Tunnels over QUIC: endpoints, their sockets, what these are sending.
   let packetPorts: Slab<PacketPort>
   let packetSockets: Slab<PacketSocket>
   let packetSends: Slab<PacketSend>
   /// Packets of handshakes, in the order of their coming (hub).
-  var waitingPackets: [WaitingPackets] = []
+  @exclusivity(unchecked) var waitingPackets: [WaitingPackets] = []
   /// An endpoint has more to send, and the rest of the shard had to have its turn.
   @exclusivity(unchecked) var hasUnsentPackets = false
-  var hasWarnedOfBuffers = false
+  @exclusivity(unchecked) var hasWarnedOfBuffers = false
   /// Links over QUIC that something has happened to, to be looked at when packets have left.
   @exclusivity(unchecked) var sentLinks: [SlotID] = []
   /// Links over QUIC that connections wait to queue for.
   @exclusivity(unchecked) var linedLinks: [SlotID] = []
   /// Links over QUIC that have ended in this tick.
-  var endedLinks: [SlotID] = []
+  @exclusivity(unchecked) var endedLinks: [SlotID] = []
 
   /// Commands taken out of the mailbox.
-  var commands: [ShardCommand] = []
+  @exclusivity(unchecked) var commands: [ShardCommand] = []
 
   /// Links that have something to send.
   @exclusivity(unchecked) var dirtyLinks: [SlotID] = []
@@ -105,11 +105,11 @@ public final class Shard {
   /// The pools' returns when the starved lists were last tried.
   @exclusivity(unchecked) var returnsSeen: UInt64 = 0
   /// A step of giving memory back is due.
-  var isTrimming = false
+  @exclusivity(unchecked) var isTrimming = false
   /// When the pools will be looked after because receives starve.
-  var reliefTimer: TimerID?
+  @exclusivity(unchecked) var reliefTimer: TimerID?
   /// The connection that was reset last for the memory budget.
-  var evicted = SlotID.none
+  @exclusivity(unchecked) var evicted = SlotID.none
   /// Scratch to swap the lists above with while they are worked through.
   @exclusivity(unchecked) var scratch: [SlotID] = []
 

@@ -18,6 +18,7 @@ extension Shard {
   /// its stream may send.
   func armReceives() {
     retryStarved()
+    guard !pendingReceives.isEmpty else { return }
     swap(&scratch, &pendingReceives)
     for id in scratch where connections.contains(id) {
       connections[id].flags.remove(.receivePending)
@@ -40,9 +41,15 @@ extension Shard {
       link.backlog.wait(id, tier)
       return noteLine(of: link, connection.link)
     }
-    let room = tunnel.sendRoom(connection.stream, atLeast: store[ShardPool.small].shape.bytes)
-    let isBulk =
-      connection.flags.contains(.bulk) && room >= store[ShardPool.bulk].shape.bytes
+    // What is queued makes room when it goes: large receives are worth the wait.
+    let isInBulk = connection.flags.contains(.bulk)
+    let waits = isInBulk && tunnel.hasQueued(connection.stream)
+    let least =
+      waits
+      ? Limits.streamQueueBytes / 2 : store[isInBulk ? ShardPool.bulk : ShardPool.small].shape.bytes
+    let room = tunnel.sendRoom(connection.stream, atLeast: least)
+    guard !waits || room >= least else { return }
+    let isBulk = isInBulk && room >= store[ShardPool.bulk].shape.bytes
     let pool = isBulk ? ShardPool.bulk : ShardPool.small
     // A receive may go past its limit by less than a buffer. Nothing is read that has no credit: a
     // stream whose peer is stalled would keep its buffer from all others.
@@ -98,7 +105,7 @@ extension Shard {
       return
     }
     if !completion.more { connections[id].flags.remove(.receiving) }
-    if let slice = completion.slice { queueForTunnel(slice, from: id) }
+    if let slice = completion.slice { queueForTunnel(slice, from: id, isLast: !completion.more) }
     guard !completion.more, !connections[id].flags.contains(.closing) else { return }
     switch completion.result {
     case 1...: markReceivePending(id)
@@ -110,7 +117,7 @@ extension Shard {
   }
 
   /// Step 7: the relay. The slice itself is handed over, not its bytes.
-  private func queueForTunnel(_ slice: Slice, from id: SlotID) {
+  private func queueForTunnel(_ slice: Slice, from id: SlotID, isLast: Bool) {
     let connection = connections[id]
     guard connection.flags.isDisjoint(with: [.closing, .streamGone]),
       links.contains(connection.link), let tunnel = links[connection.link].tunnel
@@ -118,20 +125,32 @@ extension Shard {
       store.release(slice)
       return
     }
-    // Whoever fills whole buffers sends in bulk; whoever brings little goes back to small ones.
-    if slice.buffer.pool == ShardPool.small {
-      if Int(slice.count) == store[ShardPool.small].shape.bytes {
-        connections[id].flags.insert(.bulk)
-      }
-    } else if Int(slice.count) <= Limits.smallReceiveBytes / 4 {
-      connections[id].flags.remove(.bulk)
-    }
+    noteClass(of: id, slice, isCut: isLast)
     if connection.flags.contains(.held), tunnel.isRead(connection.stream) {
       connections[id].flags.remove(.held)
       ring.set(.receiveBufferReleased, on: connection.socket)
     }
     tunnel.send(slice, on: connection.stream)
     markDirty(connection.link)
+  }
+
+  /// Whoever fills whole buffers sends in bulk; whoever brings little time and again goes back to
+  /// small ones. What was cut by its limit is not judged.
+  private func noteClass(of id: SlotID, _ slice: Slice, isCut: Bool) {
+    guard slice.buffer.pool == ShardPool.bulk else {
+      guard Int(slice.count) == store[ShardPool.small].shape.bytes else { return }
+      connections[id].flags.insert(.bulk)
+      connections[id].littleReceives = 0
+      return
+    }
+    guard Int(slice.count) <= Limits.littleReceiveBytes, !isCut else {
+      connections[id].littleReceives = 0
+      return
+    }
+    connections[id].littleReceives &+= 1
+    if connections[id].littleReceives >= Limits.littleReceivesMax {
+      connections[id].flags.remove(.bulk)
+    }
   }
 
   /// The peer has ended its direction (EOF): the stream's direction ends behind its data.

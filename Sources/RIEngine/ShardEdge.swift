@@ -35,6 +35,7 @@ final class EdgeState {
   var addressWatch: Socket?
   var isWatchIdle = false
   var addressTimer: TimerID?
+  var addressesDueAt = Instant(nanoseconds: 0)
   /// Links of this attempt that are not up yet.
   var attempts: [SlotID] = []
   /// The link that is up, for new streams.

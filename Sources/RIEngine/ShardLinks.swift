@@ -73,7 +73,9 @@ extension Shard {
         FramedTunnel(role: side, store: store, now: now, budget: budget, seed: ring.random()))
     case .quic(let quic): link.tunnel = .quic(quic.tunnel)
     }
-    link.liveness = Liveness(role: side == .hub ? .hub : .edge, now: now)
+    link.liveness = Liveness(
+      role: side == .hub ? .hub : .edge,
+      patience: side == .hub && link.tls == nil ? Limits.quicPatienceWithSilence : nil, now: now)
     refreshPath(of: link)
     rescheduleLinkTimer(link, id)
     markDirty(link, id)
@@ -101,7 +103,16 @@ extension Shard {
   /// Queues the PINGs that are due; false when the peer has been silent for too long.
   func sendPings(on link: Link) -> Bool {
     refreshPath(of: link)
+    // Over QUIC an edge that has nothing to say sends packets of which nothing is told.
+    if case .quic(let quic) = link.transport, quic.tunnel.bytesReceived != quic.bytesHeard {
+      quic.bytesHeard = quic.tunnel.bytesReceived
+      link.liveness?.received(now: now)
+    }
     while let action = link.liveness?.poll(now: now) {
+      if case .look = action {
+        listenForRefusals(of: link)
+        continue
+      }
       guard case .sendPing(let sequence) = action else { return false }
       let payload = PingPayload(
         sequence: sequence, baseRoundTrip: link.liveness?.baseRoundTrip)

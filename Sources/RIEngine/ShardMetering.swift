@@ -72,6 +72,7 @@ extension Shard {
       all.bytesOut &+= links[id].wireBytes.sent
       if let tunnel = links[id].tunnel { all.traffic.add(tunnel.totals) }
     }
+    for id in packetPorts.ids { all.packets.add(packetPorts[id].endpoint.counters.packets) }
     return all
   }
 
@@ -105,5 +106,29 @@ extension Shard {
     depths.receivesStarved =
       starvedConnections.count + starvedLinks.count + starvedReceivers.count
     return depths
+  }
+}
+
+extension QUICEndpointCounters {
+  /// In the words of status and metrics.
+  var packets: PacketCounters {
+    var all = PacketCounters()
+    all.received = packetsReceived
+    all.sent = packetsSent
+    all.handshakesStarted = handshakesStarted
+    all.handshakesFailed = handshakesFailed
+    all.earlyDataAccepted = earlyDataAccepted
+    all.retries = retriesSent
+    all.versionNegotiations = versionNegotiationsSent
+    all.statelessResets = statelessResetsSent
+    all.migrations = migrations
+    all.handedOver = handedOver
+    all.drops.malformed = droppedMalformed
+    all.drops.unknown = droppedUnknown
+    all.drops.busy = droppedBusy
+    all.drops.rateLimited = droppedRateLimited
+    all.drops.noBuffer = droppedNoBuffer
+    all.drops.badToken = droppedBadToken
+    return all
   }
 }

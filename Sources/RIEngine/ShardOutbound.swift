@@ -29,6 +29,7 @@ extension Shard {
   /// the next submit, so the tunnel's receive buffer is free again right after it, however slow a
   /// client is; what a socket refuses is copied aside.
   func flushConnections() {
+    guard !pendingSends.isEmpty else { return }
     swap(&scratch, &pendingSends)
     for id in scratch where connections.contains(id) {
       connections[id].flags.remove(.sendPending)

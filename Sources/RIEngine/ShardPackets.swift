@@ -81,6 +81,7 @@ extension Shard {
     let port = packetPorts[id]
     for slot in port.sockets { closePackets(slot) }
     port.endpoint.end()
+    metrics.packets.add(port.endpoint.counters.packets)
     packetPorts.remove(id)
   }
 
@@ -128,6 +129,8 @@ extension Shard {
     receive(
       bytes, segmentBytes: datagram.segmentBytes, from: datagram.source, to: local,
       datagram.congestionMarks, socket.port)
+    // Somebody is there. What else waits in it is lost, as packets may be.
+    if socket.listensForRefusals { closePackets(slot) }
   }
 
   private func receive(
@@ -171,6 +174,7 @@ extension Shard {
   ) {
     guard waitingPackets.count < Limits.handshakesMax else {
       counters.handshakesRefused += 1
+      metrics.packets.drops.waiting += 1
       return
     }
     waitingPackets.append(
@@ -273,18 +277,21 @@ extension Shard {
     }
   }
 
-  /// The socket of a batch's path.
+  /// The socket of a batch's path: one that is for its peer alone before one that is for all.
   private func socket(for batch: QUICPacketBatch, of port: PacketPort) -> SlotID? {
+    var shared: SlotID?
     for slot in port.sockets {
       let socket = packetSockets[slot]
       guard socket.peer == nil || socket.peer == batch.remote else { continue }
       let isAny = socket.local.ip.isAny && socket.local.ip.family == batch.local.ip.family
-      if isAny || socket.local == batch.local { return slot }
+      guard isAny || socket.local == batch.local else { continue }
+      if socket.peer != nil { return slot }
+      shared = shared ?? slot
     }
-    return nil
+    return shared
   }
 
-  private func send(_ send: PacketSend) {
+  func send(_ send: PacketSend) {
     guard let id = packetSends.insert(send) else { return store.release(send.bytes) }
     let socket = packetSockets[send.socket]
     packetSockets[send.socket].pending += 1

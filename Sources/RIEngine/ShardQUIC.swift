@@ -78,6 +78,9 @@ extension Shard {
     switch role {
     case .edge: leaveFormerSockets(of: link)
     case .hub:
+      if case .quic(let quic) = link.transport {
+        stopListeningForRefusals(of: former, quic.port)
+      }
       if let edge = link.edge {
         report(.edgeMoved(edgeID: edge.id, from: former, to: link.peer))
       }
@@ -133,6 +136,7 @@ extension Shard {
   func close(_ quic: QUICTransport, _ id: SlotID, _ reason: LinkEndReason) {
     quic.tunnel.end(applicationError: reason.applicationError, reason: reason.toldToPeer)
     endedLinks.append(id)
+    if case .hub = role { stopListeningForRefusals(of: links[id].peer, quic.port) }
     // An edge's port is for this link alone.
     if case .edge = role, packetPorts.contains(quic.port) {
       packetPorts[quic.port].isClosing = true

@@ -45,25 +45,6 @@ extension Shard {
     edge.attempts.append(id)
   }
 
-  /// The hub's host says that nobody listens. Anyone on the way could say so; a link that is up
-  /// believes it when it is said again and again and nothing else comes.
-  func packetsRefused(_ slot: SlotID) {
-    packetSockets[slot].refusals += 1
-    guard case .edge = role, let (link, id) = link(on: slot) else { return }
-    if link.phase != .ready || packetSockets[slot].refusals >= Limits.refusalsBelieved {
-      endLink(id, .socket(code: ErrorNumber.connectionRefused))
-    }
-  }
-
-  /// The link whose packets a socket carries (edge).
-  private func link(on slot: SlotID) -> (Link, SlotID)? {
-    let port = packetSockets[slot].port
-    for id in links.ids where links[id].phase != .closing {
-      if case .quic(let quic) = links[id].transport, quic.port == port { return (links[id], id) }
-    }
-    return nil
-  }
-
   // MARK: Moving
 
   /// Hears of changed addresses, once there is a link that can move.
@@ -88,13 +69,22 @@ extension Shard {
   /// Something has changed, or so much that the kernel has left some of it out.
   func addressesChanged(_ completion: Completion) {
     if let slice = completion.slice { store.release(slice) }
-    guard case .edge(let edge) = role, edge.addressWatch != nil else { return }
-    if completion.result != -ErrorNumber.cancelled, edge.addressTimer == nil {
-      edge.addressTimer = schedule(.addresses, at: now + Limits.addressSettleTime)
-      edge.isWatchIdle = !completion.more
-    } else if !completion.more, completion.result != -ErrorNumber.cancelled {
-      edge.isWatchIdle = true
+    guard case .edge(let edge) = role, edge.addressWatch != nil,
+      completion.result != -ErrorNumber.cancelled
+    else { return }
+    lookAtAddresses(edge, in: Limits.addressSettleTime)
+    if !completion.more { edge.isWatchIdle = true }
+  }
+
+  /// A look that is due earlier does for both; one that is due later would make this one wait.
+  private func lookAtAddresses(_ edge: EdgeState, in span: Interval) {
+    let due = now + span
+    if let timer = edge.addressTimer {
+      guard due < edge.addressesDueAt else { return }
+      timers.cancel(timer)
     }
+    edge.addressesDueAt = due
+    edge.addressTimer = schedule(.addresses, at: due)
   }
 
   /// Looks whether the way to the hub begins at another address now; if so links go that way.
@@ -130,9 +120,7 @@ extension Shard {
     report(.note("moving the tunnel to \(link.peer) from \(quic.tunnel.local) to \(local)"))
     _ = quic.tunnel.migrate(to: local, now: now)
     // By then the new way is proven and the old socket goes, or the new way is tried once more.
-    if edge.addressTimer == nil {
-      edge.addressTimer = schedule(.addresses, at: now + Limits.addressProofTime)
-    }
+    lookAtAddresses(edge, in: Limits.addressProofTime)
   }
 
   /// Closes the sockets of ways that a link does not go by.

@@ -20,7 +20,7 @@ extension Shard {
     do throws(RingError) {
       for var address in hub.tunnelAddresses {
         address.port = tunnelPort
-        try openHubPackets(on: address, id)
+        try openHubPackets(on: address, id, shards: hub.shardCount)
       }
     } catch {
       closePort(id)
@@ -38,9 +38,14 @@ extension Shard {
     return ring.localAddress(of: socket)?.port ?? 0
   }
 
-  private func openHubPackets(on address: SocketAddress, _ id: SlotID) throws(RingError) {
+  /// A packet goes to its link's shard, also when its sender has moved, and to no other process
+  /// that opens the port while we are there.
+  private func openHubPackets(
+    on address: SocketAddress, _ id: SlotID, shards: Int
+  ) throws(RingError) {
     do throws(RingError) {
       let socket = try ring.bindDatagram(to: address, reusePort: true)
+      ring.set(.pickedByConnectionID(count: shards), on: socket)
       _ = openPackets(on: socket, local: address, peer: nil, port: id)
     } catch {
       guard isWithoutFamily(address, error) else { throw error }
@@ -88,7 +93,10 @@ extension Shard {
     }
     waitingPackets = []
     flushPackets()
-    for slot in shared { closePackets(slot) }
+    for slot in shared {
+      ring.set(.pickedByAddresses, on: packetSockets[slot].socket)
+      closePackets(slot)
+    }
   }
 
   /// Whether a socket is still open that takes new edges.

@@ -21,7 +21,7 @@ extension Shard {
     let link = links[session.link]
     link.datagramAt = now
     let mustWait = link.isSending
-    let bytesMax = mustWait ? link.backlog.limitBytes : Limits.datagramBytesQueuedMax
+    let bytesMax = datagramBytesMax(of: link, mustWait: mustWait)
     var rest = datagram.payload
     repeat {
       let piece = rest.removePrefix(min(max(datagram.segmentBytes, 1), Int(rest.count)))
@@ -39,6 +39,17 @@ extension Shard {
       }
     } while rest.count > 0
     markDirty(link, session.link)
+  }
+
+  /// What a link may have queued of datagrams. Over QUIC the first of a burst keep it busy for
+  /// those that follow, as a path at rest takes a few packets only until it is known to bear more;
+  /// how fast it is shows when it has been busy for a while.
+  private func datagramBytesMax(of link: Link, mustWait: Bool) -> Int {
+    if case .quic(let quic) = link.transport {
+      if !mustWait { quic.busySince = now }
+      if now - quic.busySince < Limits.linkBacklogTime { return Limits.datagramBytesQueuedMax }
+    }
+    return mustWait ? link.backlog.limitBytes : Limits.datagramBytesQueuedMax
   }
 
   private func retained(_ slice: Slice) -> Slice {

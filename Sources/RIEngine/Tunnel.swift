@@ -89,6 +89,14 @@ extension Tunnel {
   }
 
   @inline(__always)
+  func hasQueued(_ stream: StreamRef) -> Bool {
+    switch self {
+    case .framed(let tunnel): tunnel.hasQueued(stream)
+    case .quic(let tunnel): tunnel.hasQueued(stream)
+    }
+  }
+
+  @inline(__always)
   func sendDatagram(_ slice: Slice, on session: StreamRef, queueBytesMax: Int) -> Bool {
     switch self {
     case .framed(let tunnel):

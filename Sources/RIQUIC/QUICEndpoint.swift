@@ -25,6 +25,16 @@ public struct QUICPacketBatch: Equatable, Sendable {
   public var segmentBytes: Int
   /// The two ECN bits of the IP header: 0 or 2 (ECT(0)).
   public var ecn: UInt8
+
+  public init(
+    remote: SocketAddress, local: SocketAddress, byteCount: Int, segmentBytes: Int, ecn: UInt8
+  ) {
+    self.remote = remote
+    self.local = local
+    self.byteCount = byteCount
+    self.segmentBytes = segmentBytes
+    self.ecn = ecn
+  }
 }
 
 /// What an endpoint has counted since it began.
@@ -194,6 +204,8 @@ public final class QUICEndpoint {
     options.now = now.nanoseconds
     options.idle_timeout = UInt64(clamping: settings.idleTimeout.nanoseconds)
     options.handshake_timeout = UInt64(clamping: settings.handshakeTimeout.nanoseconds)
+    options.initial_rtt = UInt64(clamping: settings.initialRoundTrip.nanoseconds)
+    options.ack_delay_max = UInt64(clamping: settings.acknowledgementDelayMax.nanoseconds)
     options.stream_window = UInt64(settings.windows.autoBytesMin)
     options.uni_window = UInt64(Limits.udpPayloadBytesMax + 64)
     options.datagram_max = UInt64(Limits.udpPayloadBytesMax)

@@ -70,7 +70,7 @@ extension QUICEndpoint {
       var target = PacketTarget(start: start + used, room: buffer.count - used)
       let count = writePacket(of: tunnel, &target, now: now)
       guard count > 0 else { break }
-      tunnel.bytesSent &+= UInt64(count)
+      tunnel.sentBytes &+= UInt64(count)
       let written = QUICPacketBatch(
         remote: SocketAddress(target.path.remote), local: SocketAddress(target.path.local),
         byteCount: count, segmentBytes: count, ecn: target.ecn)

@@ -17,6 +17,11 @@ public struct QUICSettings: Sendable {
   /// Without a packet for so long a link is given up.
   public var idleTimeout = Limits.silenceTimeout
   public var handshakeTimeout = Limits.handshakeTimeout
+  /// What is taken for a round trip until there is one.
+  public var initialRoundTrip = Limits.quicInitialRoundTrip
+  /// How long a packet may wait for its acknowledgement, in whole milliseconds; the peer adds it to
+  /// its probe timeout.
+  public var acknowledgementDelayMax = Limits.quicAcknowledgementDelayMax
   /// Edge: a packet is sent after so long a silence, so that a hub that has forgotten the link can
   /// say so, and NATs keep it. Nil: never.
   public var keepAlive: Interval? = Limits.quicKeepAliveInterval

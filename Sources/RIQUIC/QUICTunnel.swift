@@ -108,10 +108,12 @@ public final class QUICTunnel {
   @exclusivity(unchecked) public internal(set) var activeSessions = 0
   @exclusivity(unchecked) public internal(set) var sessionsHeld = 0
   @exclusivity(unchecked) public internal(set) var sustainedStreams = 0
-  @exclusivity(unchecked) public internal(set) var queuedBytes = QueuedBytes()
+  public var queuedBytes: QueuedBytes { queued }
+  @exclusivity(unchecked) var queued = QueuedBytes()
   @exclusivity(unchecked) public internal(set) var unackedBytes = 0
   @exclusivity(unchecked) public internal(set) var bytesReceived: UInt64 = 0
-  @exclusivity(unchecked) public internal(set) var bytesSent: UInt64 = 0
+  public var bytesSent: UInt64 { sentBytes }
+  @exclusivity(unchecked) var sentBytes: UInt64 = 0
   @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()
   /// Datagrams that no path and no stream could carry.
   @exclusivity(unchecked) public internal(set) var datagramsTooLarge: UInt64 = 0

@@ -23,10 +23,11 @@ extension QUICTunnel {
     let wanted = Int(streams[slot].roomWanted)
     guard wanted > 0, !streams[slot].isRoomQueued, isLive(slot), streams[slot].sending == .open
     else { return }
-    let room = roomBytes(slot)
-    guard room >= wanted else { return }
     let worthwhile = min(Limits.roomBytesWorthwhile, settings.windows.autoBytesMin / 4)
-    guard streams[slot].queue.isEmpty || room >= worthwhile else { return }
+    let least =
+      streams[slot].queue.isEmpty
+      ? min(wanted, Limits.roomBytesLeast) : max(wanted, worthwhile)
+    guard roomBytes(slot) >= least else { return }
     streams[slot].isRoomQueued = true
     queue(.room, slot)
   }

@@ -184,7 +184,7 @@ extension QUICTunnel {
         store.append(piece, to: &streams[slot].unacked)
       }
       unackedBytes += bytes
-      queuedBytes[streams[slot].tier] -= bytes
+      queued[streams[slot].tier] -= bytes
       counters.dataBytesSent &+= UInt64(bytes)
       counters.dataFramesSent &+= 1
       if streams[slot].tier == .sustained {

@@ -44,7 +44,7 @@ extension QUICTunnel {
     activate(slot)
     // Held already: what `send` would copy again.
     store.append(line, to: &streams[slot].queue)
-    queuedBytes[.data] += header.count
+    queued[.data] += header.count
     enqueue(slot)
     return StreamRef(slot: slot)
   }
@@ -71,7 +71,7 @@ extension QUICTunnel {
     }
     let count = Int(slice.count)
     store.append(compacted(slice), to: &streams[slot].queue)
-    queuedBytes[streams[slot].tier] += count
+    queued[streams[slot].tier] += count
     enqueue(slot)
   }
 
@@ -126,6 +126,11 @@ extension QUICTunnel {
       }
     }
     return room
+  }
+
+  /// Whether data of a stream waits to be sent.
+  public func hasQueued(_ stream: StreamRef) -> Bool {
+    isLive(stream.slot) && !streams[stream.slot].queue.isEmpty
   }
 
   /// What a stream is called on the wire, and the bytes it has moved, both ways; nil when it is
@@ -225,7 +230,7 @@ extension QUICTunnel {
   func dropQueue(_ slot: SlotID) {
     switch streams[slot].kind {
     case .stream:
-      queuedBytes[streams[slot].tier] -= Int(streams[slot].queue.byteCount)
+      queued[streams[slot].tier] -= Int(streams[slot].queue.byteCount)
       store.removeAll(from: &streams[slot].queue)
     case .session: dropDatagrams(of: slot)
     case .largeIn, .largeOut: break
@@ -265,9 +270,9 @@ extension QUICTunnel {
   }
 
   private func becomeSustained(_ slot: SlotID) {
-    let queued = Int(streams[slot].queue.byteCount)
-    queuedBytes[.data] -= queued
-    queuedBytes[.sustained] += queued
+    let waiting = Int(streams[slot].queue.byteCount)
+    queued[.data] -= waiting
+    queued[.sustained] += waiting
     let isInLine = streams[slot].turn.isLinked
     leaveLine(slot)
     streams[slot].tier = .sustained

@@ -103,6 +103,12 @@ public enum SocketOption: Sendable {
   /// Sends datagrams whole or not at all, up to what the device takes (IP_PMTUDISC_PROBE): whoever
   /// asks finds out by itself what the path carries.
   case unfragmented
+  /// Of the first so many sockets that share this one's port, a packet goes to that which its QUIC
+  /// connection id names (RFC 8999): the XOR of the id's first two bytes, modulo their number.
+  /// Sockets that come later get nothing; without this all share alike, by addresses and ports.
+  case pickedByConnectionID(count: Int)
+  /// Takes that back.
+  case pickedByAddresses
 }
 
 /// A socket call failed.

@@ -114,6 +114,9 @@ struct Sockets {
     case .unfragmented:
       setInt(socket, Int32(IPPROTO_IP), IP_MTU_DISCOVER, RI_IP_PMTUDISC_PROBE)
       setInt(socket, Int32(IPPROTO_IPV6), IPV6_MTU_DISCOVER, RI_IP_PMTUDISC_PROBE)
+    case .pickedByConnectionID(let count):
+      _ = ri_pick_by_connection_id(socket.descriptor, UInt32(max(1, count)))
+    case .pickedByAddresses: _ = ri_pick_by_addresses(socket.descriptor)
     }
   }
 

@@ -8,9 +8,9 @@ import RICrypto
 /// An established link whose records OpenSSL opens and seals.
 final class OpenSSLRecords {
   private let connection: OpenSSLConnection
-  private var recordsUnderKey: UInt64 = 0
-  private(set) var isWritingOver = false
-  var recordsPerKeyMax = Limits.tlsRecordsPerKeyMax
+  @exclusivity(unchecked) private var recordsUnderKey: UInt64 = 0
+  @exclusivity(unchecked) private(set) var isWritingOver = false
+  @exclusivity(unchecked) var recordsPerKeyMax = Limits.tlsRecordsPerKeyMax
 
   init(_ connection: OpenSSLConnection) { self.connection = connection }
 

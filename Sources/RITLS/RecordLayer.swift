@@ -5,12 +5,12 @@ import RICrypto
 
 /// Both directions of an established link, and the control records that wait to be sent.
 final class RecordLayer {
-  private var opener: RecordOpener
-  private var sealer: RecordSealer
-  private var owesKeyUpdate = false
-  private var waitingAlert: Alert?
+  @exclusivity(unchecked) private var opener: RecordOpener
+  @exclusivity(unchecked) private var sealer: RecordSealer
+  @exclusivity(unchecked) private var owesKeyUpdate = false
+  @exclusivity(unchecked) private var waitingAlert: Alert?
   /// Nothing may follow our close_notify or a fatal alert.
-  private(set) var isWritingOver = false
+  @exclusivity(unchecked) private(set) var isWritingOver = false
   let suite: CipherSuite
 
   init(reading: RecordProtection, writing: RecordProtection, isServer: Bool) {

@@ -37,12 +37,12 @@ public final class TLSLink {
   private let server: TLSServerContext?
   private let client: TLSClientContext?
   /// While the handshake lasts; then until its last flight is written.
-  private var connection: OpenSSLConnection?
-  private var records = Records.none
-  private var handshakeBytesLeft: Int
-  private var ended: TLSInput?
+  @exclusivity(unchecked) private var connection: OpenSSLConnection?
+  @exclusivity(unchecked) private var records = Records.none
+  @exclusivity(unchecked) private var handshakeBytesLeft: Int
+  @exclusivity(unchecked) private var ended: TLSInput?
   /// The hub's key as a client has seen it; set once established.
-  public private(set) var peerPin: CertificatePin?
+  @exclusivity(unchecked) public private(set) var peerPin: CertificatePin?
 
   /// A hub's end.
   public init(server: TLSServerContext, store: BufferStore) {

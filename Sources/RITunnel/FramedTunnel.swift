@@ -47,7 +47,8 @@ public final class FramedTunnel {
   /// Streams that have a place, those that end included.
   public var streamsHeld: Int { streams.count }
   /// Payload bytes of streams that wait for their turn.
-  @exclusivity(unchecked) public internal(set) var queuedBytes = QueuedBytes()
+  public var queuedBytes: QueuedBytes { queued }
+  @exclusivity(unchecked) var queued = QueuedBytes()
   @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()
   /// Sustained flows among the active streams.
   @exclusivity(unchecked) public internal(set) var sustainedStreams = 0
@@ -139,7 +140,7 @@ public final class FramedTunnel {
       return
     }
     store.append(slice, to: &streams[slot].queue)
-    queuedBytes[streams[slot].tier] += Int(slice.count)
+    queued[streams[slot].tier] += Int(slice.count)
     if streams[slot].isReady { scheduler.enqueue(slot, in: streams) }
   }
 
@@ -190,6 +191,11 @@ public final class FramedTunnel {
     let room = streams[stream.slot].roomBytes
     if room < least { streams[stream.slot].roomWanted = Int32(least) }
     return room
+  }
+
+  /// Whether data of a stream waits to be sent.
+  public func hasQueued(_ stream: StreamRef) -> Bool {
+    isLive(stream.slot) && !streams[stream.slot].queue.isEmpty
   }
 
   /// What a stream is called on the wire, and the bytes it has moved, both ways; nil when it is
@@ -408,9 +414,9 @@ public final class FramedTunnel {
     guard streams[slot].classifier.moved(bytes, now: now), streams[slot].tier == .data else {
       return
     }
-    let queued = Int(streams[slot].queue.byteCount)
-    queuedBytes.data -= queued
-    queuedBytes.sustained += queued
+    let waiting = Int(streams[slot].queue.byteCount)
+    queued.data -= waiting
+    queued.sustained += waiting
     scheduler.setTier(.sustained, of: slot, in: streams)
     flight.add(streams[slot].sendWindow)
     sustainedStreams += 1
@@ -426,7 +432,7 @@ public final class FramedTunnel {
 
   private func dropQueue(_ slot: SlotID) {
     guard streams[slot].kind == .stream else { return dropDatagrams(of: slot) }
-    queuedBytes[streams[slot].tier] -= Int(streams[slot].queue.byteCount)
+    queued[streams[slot].tier] -= Int(streams[slot].queue.byteCount)
     store.removeAll(from: &streams[slot].queue)
   }
 }

@@ -150,7 +150,7 @@ extension FramedTunnel {
     }
     changeSendWindow(slot) { $0.sent(count) }
     if streams[slot].tier == .data { flight.dataSent(count, now: now, roundTrip: roundTrip) }
-    queuedBytes[streams[slot].tier] -= count
+    queued[streams[slot].tier] -= count
     counters.dataFramesSent &+= 1
     counters.dataBytesSent &+= UInt64(count)
     if streams[slot].tier == .sustained {

@@ -97,9 +97,10 @@ struct StreamState {
 
   /// Whether `.room` is due: enough to be worth a read, or nothing is left to send meanwhile.
   var isRoomDue: Bool {
-    guard roomWanted > 0, roomBytes >= Int(roomWanted) else { return false }
-    return queue.isEmpty
-      || roomBytes >= min(Limits.roomBytesWorthwhile, Int(sendWindow.size) / 4)
+    guard roomWanted > 0 else { return false }
+    if queue.isEmpty { return roomBytes >= min(Int(roomWanted), Limits.roomBytesLeast) }
+    return roomBytes >= Int(roomWanted)
+      && roomBytes >= min(Limits.roomBytesWorthwhile, Int(sendWindow.size) / 4)
   }
 
   /// Whether it has data that may be sent.

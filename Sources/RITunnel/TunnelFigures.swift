@@ -51,12 +51,12 @@ public struct WindowUse: Codable, Equatable, Sendable {
   public init() {}
 
   public mutating func add(_ other: WindowUse) {
-    streams += other.streams
-    sendBytes += other.sendBytes
-    inFlightBytes += other.inFlightBytes
-    receiveBytes += other.receiveBytes
-    bufferedBytes += other.bufferedBytes
-    stalled += other.stalled
+    streams &+= other.streams
+    sendBytes &+= other.sendBytes
+    inFlightBytes &+= other.inFlightBytes
+    receiveBytes &+= other.receiveBytes
+    bufferedBytes &+= other.bufferedBytes
+    stalled &+= other.stalled
   }
 }
 

@@ -65,7 +65,7 @@ public struct ControlMessageDecoder {
       switch judge(FrameHeader(stream: 0, type: type, length: length), from: sender) {
       case .malformed(let error):
         hasFailed = true
-        bytes = []
+        (bytes, position) = ([], 0)
         return .malformed(error)
       case .skip:
         skippedMessages &+= 1

@@ -31,7 +31,8 @@ public struct EdgeStatus: Codable, Equatable, Sendable {
 
   public init() {}
 
-  init(_ engine: EngineStatus?, _ process: EngineProcessStatus) {
+  /// Sums wrap: whatever the engine says, it is shown.
+  package init(_ engine: EngineStatus?, _ process: EngineProcessStatus) {
     self.process = process
     guard let engine else { return }
     tunnels = engine.shards.flatMap(\.tunnels)
@@ -40,8 +41,8 @@ public struct EdgeStatus: Codable, Equatable, Sendable {
     transport = tunnel?.transport
     shards = engine.shards.map(\.withoutTunnels)
     publicIp = shards.lazy.compactMap(\.publicIp).first
-    activeStreams = shards.reduce(0) { $0 + $1.activeStreams }
-    udpSessions = shards.reduce(0) { $0 + $1.udpSessions }
+    activeStreams = shards.reduce(0) { $0 &+ $1.activeStreams }
+    udpSessions = shards.reduce(0) { $0 &+ $1.udpSessions }
     listenPorts = shards.first { !$0.listenPorts.isEmpty }?.listenPorts ?? []
     listenPortsUdp = shards.first { !$0.listenPortsUdp.isEmpty }?.listenPortsUdp ?? []
     listeners = Self.merged(shards.flatMap(\.portListeners))

@@ -82,7 +82,7 @@ final class EventBroadcaster<Event: Sendable>: Sendable {
   func send(_ event: Event) {
     for listener in state.withLock({ Array($0.listeners.values) }) where listener.wants(event) {
       if case .dropped = listener.continuation.yield(event) {
-        listener.losses.count.add(1, ordering: .relaxed)
+        _ = listener.losses.count.wrappingAdd(1, ordering: .relaxed)
       }
     }
   }
@@ -90,7 +90,7 @@ final class EventBroadcaster<Event: Sendable>: Sendable {
   /// Events were lost before they got here.
   func addLost(_ count: Int) {
     for listener in state.withLock({ Array($0.listeners.values) }) where listener.wantsStreams {
-      listener.losses.count.add(count, ordering: .relaxed)
+      _ = listener.losses.count.wrappingAdd(count, ordering: .relaxed)
     }
   }
 }

@@ -53,13 +53,14 @@ public struct HubStatus: Codable, Equatable, Sendable {
 
   public init() {}
 
-  init(_ engine: EngineStatus?, _ process: EngineProcessStatus) {
+  /// Sums wrap: whatever the engine says, it is shown.
+  package init(_ engine: EngineStatus?, _ process: EngineProcessStatus) {
     self.process = process
     guard let engine else { return }
     connectedEdges = engine.shards.flatMap(\.tunnels).sorted { $0.edgeID < $1.edgeID }
     shards = engine.shards.map(\.withoutTunnels)
-    activeStreams = shards.reduce(0) { $0 + $1.activeStreams }
-    udpSessions = shards.reduce(0) { $0 + $1.udpSessions }
+    activeStreams = shards.reduce(0) { $0 &+ $1.activeStreams }
+    udpSessions = shards.reduce(0) { $0 &+ $1.udpSessions }
   }
 
   /// The status as JSON in one line.

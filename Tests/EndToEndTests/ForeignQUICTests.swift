@@ -8,8 +8,7 @@ extension EndToEnd {
   @Suite("aioquic", .enabled(if: Aioquic.isAvailable, "no aioquic: ci/setup brings it"))
   struct ForeignQUIC {
     private func command(_ scenario: String, _ arguments: [String: Any]) -> [String] {
-      [Aioquic.python, "\(Product.peers)/foreign_quic.py", scenario]
-        + arguments.map { "\($0)=\($1)" }
+      Aioquic.command("foreign_quic", scenario, arguments)
     }
 
     @Test(
@@ -72,6 +71,13 @@ extension EndToEnd {
 /// Python with aioquic.
 enum Aioquic {
   static let python = "\(Product.packageDirectory)/.build/peers/bin/python3"
+
+  /// The command line that plays a scenario of `peers/SCRIPT.py`.
+  static func command(
+    _ script: String, _ scenario: String, _ arguments: [String: Any]
+  ) -> [String] {
+    [python, "\(Product.peers)/\(script).py", scenario] + arguments.map { "\($0)=\($1)" }
+  }
 
   /// Says so, loudly, where it is missing.
   static let isAvailable: Bool = {

@@ -127,12 +127,14 @@ extension Library {
       }
     }
 
-    @Test("a stop with time for streams lets a live one end first")
-    func drains() async throws {
+    @Test(
+      "a stop with time for streams lets a live one end first",
+      arguments: [Duration.seconds(30), .seconds(Int64.max)])
+    func drains(time: Duration) async throws {
       try await LibraryBed.run { bed in
         let client = try TestSocket.connect(to: bed.port)
         try client.echo("before")
-        let stopping = Task { await bed.hub.stop(drain: .seconds(30)) }
+        let stopping = Task { await bed.hub.stop(drain: time) }
         try await eventually("the drain to begin") {
           await bed.hub.status().process.state == .draining
         }

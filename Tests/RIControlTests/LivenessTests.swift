@@ -28,6 +28,23 @@ import Testing
     #expect(liveness.nextDeadline == at(45))
   }
 
+  /// A PING goes with each look, and the next one is later.
+  @Test func aHubWithoutPatienceLooksAfterASilentPeer() {
+    var liveness = Liveness(role: .hub, patience: .seconds(3), now: start)
+    liveness.received(now: at(2))
+    #expect(liveness.nextDeadline == at(5))
+    #expect(liveness.poll(now: at(4)) == nil)
+    #expect(liveness.poll(now: at(5)) == .look)
+    #expect(liveness.poll(now: at(5)) == .sendPing(sequence: 1))
+    #expect(liveness.poll(now: at(5)) == nil)
+    #expect(liveness.nextDeadline == at(8))
+    #expect(liveness.poll(now: at(8)) == .look)
+    #expect(liveness.poll(now: at(8)) == .sendPing(sequence: 2))
+    liveness.received(now: at(9))
+    #expect(liveness.nextDeadline == at(12))
+    #expect(liveness.poll(now: at(54)) == .dead)
+  }
+
   @Test func edgeNeverAsks() {
     var liveness = Liveness(role: .edge, now: start)
     #expect(liveness.nextDeadline == at(45))

@@ -79,6 +79,28 @@ struct QUICTests {
     try world.stopAll()
   }
 
+  /// On a path that has carried nothing yet, where a few packets may be under way at first.
+  @Test func aBurstOfDatagramsIsNotCut() throws {
+    let world = try Self.world(seed: 13)
+    world.transportMode = .quic
+    let path = SimulatedPath(delay: .milliseconds(2)...(.milliseconds(2)))
+    world.kernel.setPath(path, between: world.edgeHost, world.hubHost)
+    let (clients, targets) = world.datagramPeers()
+    _ = try targets.serve(SessionTests.dns)
+    let (hub, edge) = try world.startBoth([], udp: [SessionTests.dns]) {
+      $0.targets = [
+        TargetRule(port: SessionTests.dns, transport: .udp, udpProxyHeader: .none)
+      ]
+    }
+    world.run(for: .seconds(1))
+    let client = try clients.connect(to: SocketAddress(World.edgeIP, SessionTests.dns))
+    for _ in 0..<600 { clients.send(1_200, from: client) }
+    world.run(for: .seconds(3))
+    #expect(client.answers == 600)
+    #expect(edge.shard.counters.drops.queueFull + hub.shard.counters.drops.queueFull == 0)
+    try world.stopAll()
+  }
+
   /// The kernel cuts no batches: they go packet by packet, and no more are tried.
   @Test func aKernelThatCutsNoBatches() throws {
     let world = try Self.world(seed: 2)
@@ -168,6 +190,52 @@ struct QUICTests {
     #expect(world.run(within: .seconds(1)) { other.readyLinks.count == 1 })
     world.run(for: .milliseconds(100))
     #expect(hub.readyLinks.count == 1 && Self.count(edge, Self.isDown) == 1)
+    try world.stopAll()
+  }
+
+  /// Its host says that nobody listens at its port any more.
+  @Test(arguments: [true, false])
+  func aKilledEdgeIsSoonNoticed(hasStreams: Bool) throws {
+    let world = try Self.world(seed: 11)
+    world.transportMode = .quic
+    try world.targets.serve(1001) { _ in Self.holding(100_000_000) }
+    let (hub, edge) = try world.startBoth([1001])
+    if hasStreams {
+      let client = try world.connect(1001, Self.holding())
+      #expect(world.run(within: .seconds(1)) { client.received > 1_000_000 })
+    }
+    world.run(for: .seconds(1))
+    edge.kill()
+    #expect(world.run(within: .seconds(10)) { hub.readyLinks.isEmpty })
+    #expect(
+      Self.count(hub) {
+        if case .edgeDisconnected(_, _, .socket) = $0 { true } else { false }
+      } == 1)
+    world.run(for: .seconds(2))
+    #expect(hub.shard.packetSockets.count == 1, "the port's, and none to listen for refusals")
+    try world.stopAll()
+  }
+
+  /// Of whom nothing is heard at all may be back: 45 s are his.
+  @Test func aSilentEdgeIsWaitedFor() throws {
+    let world = try Self.world(seed: 12)
+    world.transportMode = .quic
+    try world.targets.serve(1001) { _ in Self.holding() }
+    let (hub, edge) = try world.startBoth([1001])
+    let client = try world.connect(1001, Self.holding())
+    world.run(for: .seconds(1))
+    world.kernel.partition(world.edgeHost, world.hubHost)
+    world.run(for: .seconds(40))
+    #expect(hub.readyLinks.count == 1 && hub.shard.packetSockets.count == 2)
+    world.kernel.heal(world.edgeHost, world.hubHost)
+    world.run(for: .seconds(10))
+    #expect(Self.count(edge, Self.isDown) == 0 && client.failure == nil)
+    #expect(hub.shard.packetSockets.count == 1)
+    world.clients.send(300_000, on: client)
+    world.clients.finish(client)
+    world.run(for: .seconds(2))
+    StreamChecks(world).checkStreams()
+    hub.checkIdle("hub")
     try world.stopAll()
   }
 

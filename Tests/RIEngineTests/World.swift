@@ -30,16 +30,17 @@ final class EngineUnderTest {
 
   init(
     _ kernel: SimulatedKernel, _ host: SimulatedHost, _ role: Shard.Role,
-    _ shapes: [BufferPoolShape]
+    _ shapes: [BufferPoolShape], takesFaults: Bool, index: Int = 0
   ) throws {
     let store = BufferStore(shapes)
     let ring = SimulatedRing(kernel: kernel, host: host, store: store)
+    ring.takesFaults = takesFaults
     let waker = ring.waker
     let log = Log()
     self.ring = ring
     self.log = log
     shard = Shard(
-      index: 0, ring: ring, role: role, mailbox: ShardMailbox(capacity: 64) { waker.wake() },
+      index: index, ring: ring, role: role, mailbox: ShardMailbox(capacity: 64) { waker.wake() },
       report: { log.events.append((kernel.now, $0)) })
     try shard.start()
   }
@@ -124,6 +125,8 @@ final class World {
   let targets: PeerRing
   private(set) var engines: [EngineUnderTest] = []
   var shapes = ShardPool.shapes(memoryBudgetBytes: 200 << 20)
+  /// Whether the rings of new engines have faults, and not the network alone.
+  var takesFaults = false
   /// Clients and targets of UDP.
   var datagrams: [DatagramPeers] = []
   /// What new hubs offer and new edges know.
@@ -175,11 +178,44 @@ final class World {
     settings.allowedEdges = edges
     settings.targetHost = "10.0.3.1"
     change(&settings)
-    let state = HubState(
-      settings: settings, tls: tls,
-      tunnelAddresses: [SocketAddress(.anyV4, 8443)], offer: hubOffer, quic: quic,
-      othersReplace: { _ in })
-    return try start(.hub(state), on: host ?? hubHost)
+    return try start(.hub(hubState(settings)), on: host ?? hubHost)
+  }
+
+  private func hubState(
+    _ settings: HubSettings, shards: Int = 1,
+    handOver: @escaping (Int, ForeignPackets) -> Void = { _, _ in },
+    othersReplace: @escaping (Authentication) -> Void = { _ in }
+  ) -> HubState {
+    HubState(
+      settings: settings, tls: tls, tunnelAddresses: [SocketAddress(.anyV4, 8443)],
+      offer: hubOffer, quic: quic, shardCount: shards, handOver: handOver,
+      othersReplace: othersReplace)
+  }
+
+  /// A hub of several shards, which tell each other what those of an engine do.
+  func startHubShards(_ count: Int, _ edges: [AllowedEdge]) throws -> [EngineUnderTest] {
+    var settings = HubSettings()
+    settings.allowedEdges = edges
+    settings.targetHost = "10.0.3.1"
+    let shards = HubShards()
+    for index in 0..<count {
+      let state = hubState(
+        settings, shards: count,
+        handOver: { shards.tell($0, .packets($1)) },
+        othersReplace: { authentication in
+          for other in 0..<count where other != index {
+            shards.tell(other, .edgeConnectedElsewhere(authentication))
+          }
+        })
+      shards.all.append(try start(.hub(state), on: hubHost, index: index))
+    }
+    return shards.all
+  }
+
+  private final class HubShards {
+    var all: [EngineUnderTest] = []
+
+    func tell(_ index: Int, _ command: ShardCommand) { try? all[index].send(command) }
   }
 
   func startEdge(
@@ -199,8 +235,11 @@ final class World {
     return try start(.edge(state), on: host ?? edgeHost)
   }
 
-  private func start(_ role: Shard.Role, on host: SimulatedHost) throws -> EngineUnderTest {
-    let engine = try EngineUnderTest(kernel, host, role, shapes)
+  private func start(
+    _ role: Shard.Role, on host: SimulatedHost, index: Int = 0
+  ) throws -> EngineUnderTest {
+    let engine = try EngineUnderTest(
+      kernel, host, role, shapes, takesFaults: takesFaults, index: index)
     engines.append(engine)
     return engine
   }

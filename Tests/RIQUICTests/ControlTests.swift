@@ -37,9 +37,20 @@ import Testing
     #expect(!pair.edge.happenings.contains(.config([1])))
   }
 
-  @Test func aMalformedMessageEndsTheLink() throws {
+  /// Alone, and with a good message and a stream in the same packet: what the stream has to tell is
+  /// told first, and the channel asked again.
+  @Test(arguments: [false, true])
+  func aMalformedMessageEndsTheLink(isLast: Bool) throws {
     let pair = try up()
-    pair.edge.tunnel?.sendControl([FrameType.pong.rawValue, 0, 0, 0, 65])
+    var bytes: [UInt8] = [FrameType.pong.rawValue, 0, 0, 0, 65]
+    if isLast {
+      bytes = [FrameType.pong.rawValue, 0, 0, 0, 1, 7] + bytes
+      let opened = Array("PROXY".utf8).withUnsafeBytes {
+        pair.edge.tunnel?.open(header: $0, owner: .none, now: pair.now)
+      }
+      #expect(opened != nil)
+    }
+    pair.edge.tunnel?.sendControl(bytes)
     #expect(pair.run(for: .seconds(1)) { pair.hub.end != nil && pair.edge.end != nil })
     #expect(
       pair.hub.end == .malformed(.frameTooLong(type: .pong, length: 65, limit: 64)))

@@ -67,6 +67,30 @@ import Testing
     #expect(pair.run(for: .seconds(1)) { pair.hub.received[first.hub] == [1, 2, 3] })
   }
 
+  /// It is missed after a probe timeout, which no leisure of the peer's acknowledgements draws out.
+  @Test func aLostPacketThatNoneFollowsIsSoonMissed() throws {
+    let pair = try LinkPair()
+    pair.path.delay = .milliseconds(1)
+    try pair.establish()
+    let (edge, hub) = try pair.openStream()
+    for number in 1...10 {
+      pair.run(for: .milliseconds(50))
+      pair.edge.send([UInt8(number)], on: edge)
+    }
+    pair.run(for: .milliseconds(50))
+    var isLost = false
+    pair.filter = { packet in
+      guard packet.toHub, !isLost else { return true }
+      isLost = true
+      return false
+    }
+    let sentAt = pair.now
+    pair.edge.send([11], on: edge)
+    #expect(pair.run(for: .seconds(1)) { pair.hub.received[hub]?.last == 11 })
+    #expect(isLost)
+    #expect(pair.now - sentAt <= .milliseconds(12))
+  }
+
   @Test(arguments: [1_252, 1_300, 1_400, 1_500])
   func thePathMTUIsFound(mtu: Int) throws {
     let pair = try LinkPair()

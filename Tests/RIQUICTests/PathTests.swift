@@ -47,6 +47,52 @@ import Testing
     #expect(pair.edge.end == nil && pair.hub.end == nil)
   }
 
+  /// Of a new path no round trip is known to pace by: the first packets on it do not hold up those
+  /// behind them.
+  @Test func aNewPathIsNotPacedByAGuess() throws {
+    let pair = try LinkPair()
+    pair.path.delay = .milliseconds(1)
+    try pair.establish()
+    let (edge, hub) = try pair.openStream()
+    pair.run(for: .milliseconds(100))
+    let other = SocketAddress(IPAddress(v4: 0x0A01_0002), 40_001)
+    #expect(pair.edge.tunnel?.migrate(to: other, now: pair.now) == true)
+    let movedAt = pair.now
+    for count in 1...10 {
+      pair.edge.send([UInt8](repeating: UInt8(count), count: 1_000), on: edge)
+      #expect(pair.run(for: .seconds(1)) { pair.hub.received[hub]?.count == 1_000 * count })
+    }
+    #expect(pair.now - movedAt <= .milliseconds(60))
+  }
+
+  /// What is lost while a link moves costs no second of waiting.
+  @Test(arguments: 1...8 as ClosedRange<UInt64>)
+  func aMigrationOnALossyPath(seed: UInt64) throws {
+    let pair = try LinkPair(seed: seed)
+    try pair.establish()
+    let (edge, hub) = try pair.openStream()
+    pair.path.lossPercent = 10
+    for number in 0..<5 {
+      let other = SocketAddress(IPAddress(v4: 0x0A01_0002), Port(41_000 + number))
+      let isMoved = pair.run(for: .seconds(5)) {
+        pair.edge.tunnel?.migrate(to: other, now: pair.now) == true
+      }
+      #expect(isMoved, "seed \(seed), move \(number)")
+      pair.filter = { $0.toHub ? $0.from == other : $0.to == other }
+      for _ in 0..<5 {
+        pair.edge.send([UInt8](repeating: 1, count: 1_000), on: edge)
+        pair.hub.send([UInt8](repeating: 2, count: 1_000), on: hub)
+        pair.run(for: .milliseconds(20))
+      }
+      #expect(
+        pair.run(for: .seconds(10)) {
+          pair.hub.received[hub]?.count == 5_000 * (number + 1)
+            && pair.edge.received[edge]?.count == 5_000 * (number + 1)
+        }, "seed \(seed), move \(number)")
+    }
+    #expect(pair.edge.end == nil && pair.hub.end == nil)
+  }
+
   /// Several times over: connection ids are renewed.
   @Test func manyMigrations() throws {
     let pair = try LinkPair()

@@ -47,7 +47,8 @@ import Testing
     let resumption = try former(pair)
     var first: [LinkPair.Packet] = []
     pair.filter = { packet in
-      if packet.toHub, first.count < 3, packet.bytes[0] & 0x80 != 0 { first.append(packet) }
+      // Its first flight.
+      if packet.toHub, packet.at == first.first?.at ?? packet.at { first.append(packet) }
       return true
     }
     pair.connect(resuming: resumption)

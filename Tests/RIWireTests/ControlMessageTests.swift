@@ -59,6 +59,21 @@ import Testing
     #expect(events(bytes + [0x07, 0, 0, 0, 0], from: .hub, pieces: 1) == [reason])
   }
 
+  /// Asked again, the decoder has nothing more: what came with the last good message is gone.
+  @Test func whatIsMalformedBehindAMessageEndsTheChannelOnce() {
+    let ping: [UInt8] = [0x07, 0, 0, 0, 1, 9]
+    let skipped: [UInt8] = [0x55, 0, 0, 0, 0]
+    let malformed: [UInt8] = [0x08, 0, 0, 0, 1]
+    #expect(
+      events(ping + malformed + ping, from: .hub) == [
+        "ping [9]", "pong frame in the wrong direction",
+      ])
+    #expect(
+      events(skipped + malformed, from: .hub) == [
+        "pong frame in the wrong direction", "skipped 1",
+      ])
+  }
+
   @Test func randomBytesNeverTrap() {
     var random = SeededRandom()
     for _ in 0..<2_000 {

@@ -1,6 +1,8 @@
 // The parts of a supervisor that need no process: the watchdog, lines, the engine's environment.
 
 import Foundation
+import RIBase
+import RIControl
 import Testing
 
 @testable import RemoteIngress
@@ -78,6 +80,29 @@ import Testing
     var lines = LineAssembler(bytesMax: 8)
     #expect(lines.append(Array("12345".utf8)[...]) { _ in })
     #expect(!lines.append(Array("6789\n".utf8)[...]) { _ in })
+  }
+
+  @Test func aDrainIsADayAtMostWhateverNumberItHas() {
+    for (seconds, time) in [
+      (30.0, Interval.seconds(30)), (0.25, .milliseconds(250)), (0, .zero), (-1, .zero),
+      (1e300, .seconds(86_400)), (.infinity, .seconds(86_400)), (.nan, .zero),
+    ] { #expect(EngineRequest.drainTime(seconds: seconds) == time, "\(seconds) s") }
+  }
+
+  /// An engine may be taken over by whoever it talks to: its supervisor shows what it says.
+  @Test func absurdFiguresOfAnEngineAreShownAndEndNobody() {
+    let memory = MemoryStatus(
+      budgetBytes: .max, heldBytes: .max, grownBytes: .min, pressure: .none)
+    var shard = ShardStatus(udpSessions: .max, memory: memory)
+    shard.activeStreams = .max
+    let status = EngineStatus(role: .hub, shards: [shard, shard, shard])
+    #expect(HubStatus(status, EngineProcessStatus()).shards.count == 3)
+    #expect(EdgeStatus(status, EngineProcessStatus()).shards.count == 3)
+    let broadcaster = EventBroadcaster<Int>()
+    let events = broadcaster.subscribe()
+    for _ in 0..<3 { broadcaster.addLost(.max) }
+    broadcaster.addLost(.min)
+    withExtendedLifetime(events) {}
   }
 
   @Test func anEngineSeesNoConfigurationInItsEnvironment() {

@@ -72,6 +72,14 @@ static inline void ri_prep_recvmsg_select(
   sqe->buf_group = group;
 }
 
+// SO_ATTACH_REUSEPORT_CBPF (socket(7)): of the sockets that share a UDP port, in the order of
+// their coming, a packet goes to that which the first two bytes of its QUIC connection id name:
+// their XOR, modulo `count`. The id begins at byte 1 of a short header, at byte 6 of a long one
+// (RFC 8999 section 5). 0, or -1 and errno.
+int32_t ri_pick_by_connection_id(int32_t fd, uint32_t count);
+// SO_DETACH_REUSEPORT_BPF: they are picked by addresses and ports again.
+int32_t ri_pick_by_addresses(int32_t fd);
+
 // The tcpi_min_rtt of linux/tcp.h, which does not go together with netinet/tcp.h: 0, or -1 where it
 // is missing. All bits set: no sample yet.
 int ri_minimum_rtt(int descriptor, uint32_t *microseconds);

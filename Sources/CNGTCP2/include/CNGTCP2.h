@@ -99,6 +99,7 @@ typedef struct quic_link quic_link;
 
 typedef struct quic_options {
   uint64_t now, idle_timeout, handshake_timeout, keep_alive;
+  uint64_t initial_rtt, ack_delay_max;
   uint64_t stream_window, connection_window, uni_window;
   uint64_t streams_bidi, streams_uni;
   uint64_t datagram_max;

@@ -21,6 +21,15 @@ const DATAGRAMS = {
   failed: "datagrams, socket failed",
 };
 
+const PACKETS = {
+  malformed: "QUIC packets, malformed",
+  unknown: "QUIC packets, of no tunnel",
+  busy: "QUIC packets, too many handshakes",
+  waiting: "QUIC packets, too many waiting",
+  rateLimited: "QUIC answers, too many",
+  noBuffer: "QUIC packets, no buffer",
+};
+
 const TRAFFIC = {
   streamsRefused: "streams refused, table full",
   dataAfterClose: "streams reset, data after close",
@@ -53,7 +62,8 @@ export function reasons(counters = {}, metrics = {}) {
       .map(([key, count]) => ({ name: `${what}, ${CAUSES[key] ?? key}`, count }));
   return [
     ...from(COUNTERS, counters), ...from(TRAFFIC, metrics.traffic), ...from(TARGETS, metrics),
-    ...from(DATAGRAMS, counters.drops), ...caused("handshakes", metrics.handshakeFailures),
+    ...from(DATAGRAMS, counters.drops), ...from(PACKETS, metrics.packets?.drops),
+    ...caused("handshakes", metrics.handshakeFailures),
     ...caused("tunnels ended", metrics.tunnelEnds),
   ];
 }

@@ -95,12 +95,13 @@ extension EpollRing {
     }
   }
 
-  /// Takes up to `most` buffers for `limit` bytes into `vectors`; returns their number and bytes.
+  /// Takes up to `most` buffers for `limit` bytes into `vectors`, whole ones where the limit is
+  /// more than one; returns their number and bytes.
   private func takeBuffers(_ pool: BufferPool, _ most: Int, _ limit: Int) -> (Int, Int) {
     var count = 0
     var bytes = 0
     while count < most, bytes < limit, let buffer = pool.take() {
-      let size = min(pool.shape.bytes, limit - bytes)
+      let size = min(pool.shape.bytes, limit)
       handles[count] = buffer
       vectors[count] = iovec(iov_base: pool.pointer(buffer), iov_len: size)
       bytes += size
@@ -128,7 +129,7 @@ extension EpollRing {
       used += 1
     }
     for i in used..<count { pool.release(handles[i]) }
-    if state.pointee.inputLeft == 0 {
+    if state.pointee.inputLeft <= 0 {
       state.pointee.input = .none
       tokens.remove(token)
     }

@@ -22,6 +22,14 @@ public struct SimulatedFaults: Sendable {
   public var datagramDuplicate = 0.0
   /// A datagram takes up to eight times the longest delay, so that later ones overtake it.
   public var datagramReorder = 0.0
+  /// A ring that `takesFaults` hands out a part of its completions; the rest come with its next
+  /// turn, and tell then of how things were before it.
+  public var partialReap = 0.0
+  /// The same: a receive that is cancelled, or whose socket is closed, has brought what was there.
+  public var lateCancel = 0.0
+  /// A lookup of a name takes up to `lookupTime`.
+  public var slowLookup = 0.0
+  public var lookupTime = Interval.seconds(5)
   /// Sends of several datagrams in one, longer than `above` each, fail with errno `code`.
   public var segmentRefusal: (above: Int, code: Int32)?
 
@@ -46,6 +54,22 @@ public struct SimulatedFaults: Sendable {
     faults.datagramReorder = 0.05
     return faults
   }()
+}
+
+/// How often the simulated network has shown each of its faults.
+public struct SimulatedTally: Sendable {
+  public var shortSends = 0
+  public var shortReceives = 0
+  public var stalls = 0
+  /// Receives that ended for want of a buffer.
+  public var poolsEmpty = 0
+  /// Sockets that were not made or accepted for want of a descriptor.
+  public var descriptorsRefused = 0
+  public var partialReaps = 0
+  /// Cancelled receives that brought something all the same.
+  public var lateReceives = 0
+  public var slowLookups = 0
+  public var clockJumps = 0
 }
 
 /// xoshiro256** (Blackman and Vigna, 2018), seeded by SplitMix64.

@@ -15,7 +15,10 @@ extension SimulatedKernel {
     to destination: SocketAddress?, from source: IPAddress?, congestionMarks: UInt8
   ) -> Int32 {
     if socket.failure != 0 { return -socket.takeFailure() }
-    guard let destination = destination ?? socket.remote else { return -EDESTADDRREQ }
+    guard var destination = destination ?? socket.remote else { return -EDESTADDRREQ }
+    if let inside = translations.first(where: { $0.value == destination }) {
+      destination = inside.key
+    }
     let size = segmentBytes > 0 ? segmentBytes : max(payload.count, 1)
     guard size <= (destination.ip.family == .v4 ? 65_507 : 65_527) else { return -EMSGSIZE }
     if let refusal = faults.segmentRefusal, size < payload.count, size > refusal.above {
@@ -25,6 +28,7 @@ extension SimulatedKernel {
     var local = socket.local
     if let source { local.ip = source }
     if local.ip.isAny { local.ip = sourceAddress(on: socket.host, to: destination.ip) }
+    local = translations[local] ?? local
     var start = 0
     repeat {
       let end = min(payload.count, start + size)

@@ -15,7 +15,10 @@ extension SimulatedKernel {
   /// Gives the socket a descriptor in the ring's process; false when the process has its fill. The
   /// number freed last is taken first, so that a stale use hits soon.
   func open(_ socket: SimulatedSocket, in ring: SimulatedRing) -> Bool {
-    guard ring.descriptorCount < descriptorsMax else { return false }
+    guard ring.descriptorCount < min(descriptorsMax, ring.descriptorsMax) else {
+      tally.descriptorsRefused += 1
+      return false
+    }
     ring.descriptorCount += 1
     socket.owner = ring.index
     if let descriptor = freeDescriptors.popLast() {
@@ -131,6 +134,7 @@ extension SimulatedKernel {
   func arrived(at socket: SimulatedSocket) {
     guard !socket.isStalled else { return }
     if chance.chance(faults.stall) {
+      tally.stalls += 1
       socket.isStalled = true
       schedule(.unstalled(socket), at: now + faults.stallTime)
     } else {

@@ -111,6 +111,13 @@ extension SimulatedKernel {
     if let writer = pipe.writer { progressSend(writer) }
   }
 
+  /// The next segment on its way to a socket arrives now, if it arrives at all.
+  func hasten(_ socket: SimulatedSocket) {
+    guard let pipe = socket.incoming, !isPartitioned(pipe.from, pipe.to) else { return }
+    _ = pipe.arrive()
+    if let writer = pipe.writer { progressSend(writer) }
+  }
+
   // MARK: Sending
 
   /// Moves the pending send on as far as there is room, and ends it where its mode says so.
@@ -119,7 +126,10 @@ extension SimulatedKernel {
     if let code = sendError(socket) { return finishSend(socket, -code) }
     guard let pipe = socket.outgoing else { return }
     var n = min(pipe.room(socket.sendCapacity), operation.total - operation.sent)
-    if n > 0, chance.chance(faults.shortSend) { n = 1 + chance.below(n) }
+    if n > 1, chance.chance(faults.shortSend) {
+      n = 1 + chance.below(n)
+      tally.shortSends += 1
+    }
     if n > 0 {
       copy(operation, n, from: ring.store, to: pipe)
       operation.sent += n

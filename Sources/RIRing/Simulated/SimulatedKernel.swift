@@ -54,6 +54,7 @@ public final class SimulatedKernel {
 
   public private(set) var now = Instant(nanoseconds: 1_000_000_000)
   public var faults: SimulatedFaults
+  public internal(set) var tally = SimulatedTally()
   /// What a turn of a shard costs in virtual time.
   public var turnTime = Interval.microseconds(1)
   /// Buffers of new sockets, in bytes.
@@ -63,6 +64,8 @@ public final class SimulatedKernel {
   public var descriptorsMax = 1 << 20
   /// Without it, IPv6 sockets fail with EAFNOSUPPORT.
   public var hasIPv6 = true
+  /// NATs: datagrams from the first address leave with the second, and answers find back.
+  public var translations: [SocketAddress: SocketAddress] = [:]
   /// Host names that `resolve` knows.
   public var names: [String: [IPAddress]] = ["localhost": [.loopbackV4, .loopbackV6]]
 

@@ -14,7 +14,7 @@ public final class SimulatedRing: IORing {
     case connect(SimulatedSocket)
     case receive(SimulatedSocket)
     case send(SimulatedSocket)
-    case timeout(id: UInt64)
+    case timeout(id: UInt64, at: Instant)
     case resolve(id: UInt64)
   }
 
@@ -24,8 +24,18 @@ public final class SimulatedRing: IORing {
   public private(set) var now: Instant
   /// Whether `wait` moves the kernel's time on until something happens.
   public var passesTime = false
+  /// Whether the faults of completions befall it: those of rings.
+  public var takesFaults = false
+  /// Whether the last `wait` has left completions for the next: what is counted by sockets is then
+  /// ahead of what the ring's owner knows.
+  public private(set) var isPartlyReaped = false
+  /// Descriptors of this ring's process, if fewer than the kernel's.
+  public var descriptorsMax = Int.max
+  public internal(set) var descriptorCount = 0
+  /// Its clocks go ahead of the kernel's time by so much.
+  private var ahead = Interval.zero
+  private var wallClockAhead = 0.0
   let index: Int
-  var descriptorCount = 0
   var readable: [SimulatedSocket] = []
   /// What the last `wait` was ready to wait for, when it found nothing to do.
   private(set) var deadline: Instant?
@@ -69,11 +79,43 @@ public final class SimulatedRing: IORing {
   // MARK: Time and chance
 
   public func updateNow() -> Instant {
-    now = kernel.now
+    now = kernel.now + ahead
     return now
   }
 
-  public var wallClockSeconds: Double { 1.7e9 + Double(kernel.now.nanoseconds) / 1e9 }
+  public var wallClockSeconds: Double {
+    1.7e9 + wallClockAhead + Double(kernel.now.nanoseconds) / 1e9
+  }
+
+  /// The process's clocks jump: the monotonic one ahead, as after a pause of its machine, the wall
+  /// clock anywhere. What is due by then is due at once.
+  public func jumpClocks(by span: Interval, wall seconds: Double) {
+    precondition(span >= .zero, "a monotonic clock never goes back")
+    kernel.tally.clockJumps += 1
+    ahead = Interval(nanoseconds: ahead.nanoseconds + span.nanoseconds)
+    wallClockAhead += seconds
+    deadline = deadline.map { $0 + Interval(nanoseconds: -span.nanoseconds) }
+    let timeouts = operations.compactMap { token, operation in
+      if case .timeout(let id, let time) = operation {
+        (token: token, id: id, time: time)
+      } else {
+        nil
+      }
+    }
+    for timeout in timeouts.sorted(by: { $0.id < $1.id }) {
+      schedule(timeout.token, id: timeout.id, at: timeout.time)
+    }
+  }
+
+  /// Time of this ring as the kernel's.
+  private func kernelTime(_ time: Instant) -> Instant {
+    time + Interval(nanoseconds: -ahead.nanoseconds)
+  }
+
+  /// One that comes after the timeout has ended means nothing.
+  private func schedule(_ token: Token, id: UInt64, at time: Instant) {
+    kernel.schedule(.timeout(ring: index, token, id: id), at: kernelTime(time))
+  }
   public func random() -> UInt64 { kernel.chance.next() }
 
   // MARK: Turns
@@ -149,7 +191,7 @@ public final class SimulatedRing: IORing {
     case .sendBufferBytes(let bytes): socket.sendCapacity = max(1, bytes)
     case .congestionMarks: socket.reportsCongestionMarks = true
     case .noDelay, .notSentLowWater, .receiveBufferHeld, .receiveBufferReleased,
-      .congestionControl, .unfragmented:
+      .congestionControl, .unfragmented, .pickedByConnectionID, .pickedByAddresses:
       break
     }
   }
@@ -243,15 +285,20 @@ public final class SimulatedRing: IORing {
 
   public func timeout(at deadline: Instant, token: Token) {
     nextID += 1
-    operations[token] = .timeout(id: nextID)
-    kernel.schedule(.timeout(ring: index, token, id: nextID), at: deadline)
+    operations[token] = .timeout(id: nextID, at: deadline)
+    schedule(token, id: nextID, at: deadline)
   }
 
   public func resolve(host: String, port: Port, token: Token) {
     nextID += 1
     operations[token] = .resolve(id: nextID)
     let addresses = kernel.addresses(of: host, port: port)
-    let time = kernel.now + kernel.delay()
+    var time = kernel.now + kernel.delay()
+    if takesFaults, kernel.chance.chance(kernel.faults.slowLookup) {
+      let longest = Int(kernel.faults.lookupTime.nanoseconds)
+      time = time + Interval(nanoseconds: Int64(kernel.chance.below(longest + 1)))
+      kernel.tally.slowLookups += 1
+    }
     kernel.schedule(.resolved(ring: index, token, id: nextID, addresses), at: time)
   }
 
@@ -260,7 +307,10 @@ public final class SimulatedRing: IORing {
     switch operation {
     case .accept(let socket): socket.accept = nil
     case .connect(let socket): socket.connect = nil
-    case .receive(let socket): socket.receive = nil
+    case .receive(let socket):
+      bringLate(socket)
+      guard socket.receive != nil else { return }
+      socket.receive = nil
     case .send(let socket):
       let sent = socket.send?.sent ?? 0
       socket.send = nil
@@ -282,6 +332,15 @@ public final class SimulatedRing: IORing {
     completions.append(token, 0)
   }
 
+  /// The cancellation may have come too late for what was there, or just then.
+  private func bringLate(_ socket: SimulatedSocket) {
+    guard takesFaults, kernel.chance.chance(kernel.faults.lateCancel) else { return }
+    kernel.hasten(socket)
+    guard socket.isReadable else { return }
+    kernel.tally.lateReceives += 1
+    if socket.role == .stream { receiveStream(socket) } else { receiveDatagrams(socket) }
+  }
+
   // MARK: Completions
 
   public func wait(until deadline: Instant?) -> UnsafeBufferPointer<Completion> {
@@ -290,18 +349,36 @@ public final class SimulatedRing: IORing {
     var woken = flag.take()
     serveReadable()
     if passesTime {
-      while !woken, completions.isEmpty, deadline.map({ $0 > kernel.now }) ?? true {
-        if !kernel.step(until: deadline) { sched_yield() }
+      let limit = deadline.map { kernelTime($0) }
+      while !woken, completions.isEmpty, limit.map({ $0 > kernel.now }) ?? true {
+        if !kernel.step(until: limit) { sched_yield() }
         serveReadable()
         woken = flag.take()
       }
     }
-    now = kernel.now
+    _ = updateNow()
     isResting = completions.isEmpty && !woken && deadline.map { $0 > now } ?? true
-    self.deadline = deadline
+    self.deadline = deadline.map { kernelTime($0) }
     lentAnswers.removeAll(keepingCapacity: true)
     swap(&lentAnswers, &answers)
-    return completions.lend()
+    return lend()
+  }
+
+  /// All completions that are there, or the first of them.
+  private func lend() -> UnsafeBufferPointer<Completion> {
+    let all = completions.lend()
+    isPartlyReaped = false
+    guard takesFaults, all.count > 1, kernel.chance.chance(kernel.faults.partialReap) else {
+      return all
+    }
+    kernel.tally.partialReaps += 1
+    isPartlyReaped = true
+    let count = 1 + kernel.chance.below(all.count - 1)
+    for later in all[count...] {
+      completions.append(later.token, later.result, more: later.more, slice: later.slice)
+      answers[later.token] = lentAnswers.removeValue(forKey: later.token)
+    }
+    return UnsafeBufferPointer(rebasing: all[..<count])
   }
 
   public func datagram(in completion: Completion, of socket: Socket) -> Datagram? {
@@ -324,7 +401,7 @@ public final class SimulatedRing: IORing {
   }
 
   func timerFired(_ token: Token, id: UInt64) {
-    if case .timeout(id) = operations[token] { end(token, 0) }
+    if case .timeout(id, _) = operations[token] { end(token, 0) }
   }
 
   func lookupEnded(_ token: Token, id: UInt64, _ addresses: [SocketAddress]) {
@@ -367,12 +444,14 @@ public final class SimulatedRing: IORing {
         return end(operation.token, pipe.isEndArrived ? 0 : -socket.failure)
       }
       guard let buffer = store[operation.pool].take() else {
+        kernel.tally.poolsEmpty += 1
         socket.receive = nil
         return end(operation.token, -ENOBUFS)
       }
       var count = min(pipe.arrived, store[operation.pool].shape.bytes)
-      if kernel.chance.chance(kernel.faults.shortReceive) {
+      if count > 1, kernel.chance.chance(kernel.faults.shortReceive) {
         count = 1 + kernel.chance.below(count)
+        kernel.tally.shortReceives += 1
       }
       let slice = Slice(buffer: buffer, offset: 0, count: count)
       pipe.read(into: store.mutableBytes(slice))
@@ -388,6 +467,7 @@ public final class SimulatedRing: IORing {
     }
     while let operation = socket.receive, var datagram = socket.datagrams.first, socket.isReadable {
       guard let buffer = store[operation.pool].take() else {
+        kernel.tally.poolsEmpty += 1
         socket.receive = nil
         return end(operation.token, -ENOBUFS)
       }

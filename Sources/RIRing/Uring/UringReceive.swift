@@ -30,7 +30,7 @@ extension UringRing {
   public func receive(on socket: Socket, into pool: PoolID, limitBytes: Int, token: Token) {
     var operation = Operation(token: token, kind: .receive, descriptor: socket.descriptor)
     operation.pool = pool
-    operation.remaining = max(1, limitBytes)
+    operation.remaining = wholeBuffers(max(1, limitBytes), store[pool].shape.bytes)
     if !lend(pool) { operation.kind = .polledReceive }
     if let slot = begin(operation) { queueReceive(slot) }
   }
@@ -44,6 +44,16 @@ extension UringRing {
     guard used.bufferRings else { return false }
     place.pointee = LentBuffers(queue, store[pool])
     return place.pointee != nil
+  }
+
+  /// A bundle is cut at its limit, and a cut buffer at the end would be a receive, a buffer and a
+  /// send for a few bytes: a limit of more than a buffer is rounded up to whole ones. (Receives
+  /// without bundles fill their last buffer anyway.)
+  private func wholeBuffers(_ limit: Int, _ bufferBytes: Int) -> Int {
+    guard used.receiveBundles, bufferBytes >= Self.bulkBufferBytes, limit > bufferBytes,
+      limit < Self.unlimitedBytes
+    else { return limit }
+    return (limit + bufferBytes - 1) / bufferBytes * bufferBytes
   }
 
   private func queueReceive(_ slot: UInt32) {

@@ -29,6 +29,13 @@ package enum EngineRequest: Codable, Sendable {
     case hub(HubSettings)
     case edge(EdgeSettings)
   }
+
+  /// The time of a `drain`, whatever number it has.
+  package static func drainTime(seconds: Double) -> Interval {
+    guard seconds > 0 else { return .zero }
+    let most = Limits.drainTimeMax
+    return seconds < most.seconds ? Interval(nanoseconds: Int64(seconds * 1e9)) : most
+  }
 }
 
 /// What the engine says.

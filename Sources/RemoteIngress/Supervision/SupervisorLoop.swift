@@ -265,6 +265,7 @@ final class SupervisorLoop {
 
   /// The second time cuts a drain short.
   private func stop(_ drain: Duration) {
+    let drain = max(.zero, min(drain, .nanoseconds(Limits.drainTimeMax.nanoseconds)))
     let deadline = Clock.now + drain + policy.stopTimeout
     switch phase {
     case .over: break

@@ -83,7 +83,7 @@ private final class EngineHost: Sendable {
     case .start: fail("a second start")
     case .ping: break
     case .stop: engine.stop()
-    case .drain(let seconds): engine.drain(for: Interval(nanoseconds: Int64(seconds * 1e9)))
+    case .drain(let seconds): engine.drain(for: EngineRequest.drainTime(seconds: seconds))
     case .watchStreams(let isWanted): engine.watchStreams(isWanted)
     case .updateAllowedEdges(let id, let edges):
       do throws(AllowedEdgeFault) {

@@ -123,6 +123,7 @@ extension [ShardStatus] {
       (reduce(0) { $0 + $1.counters.streamsRefused }, "streams refused"),
       (reduce(0) { $0 + $1.counters.handshakesRefused }, "handshakes refused"),
       (reduce(0) { $0 + $1.counters.drops.total }, "datagrams dropped"),
+      (reduce(0) { $0 + $1.metrics.packets.drops.total }, "QUIC packets dropped"),
     ]
     let named = faults.filter { $0.0 > 0 }.map { "\($0) \($1)" }
     if !named.isEmpty { lines.append(named.joined(separator: ", ")) }

@@ -13,6 +13,8 @@ enum Ring: String, CaseIterable, CustomTestStringConvertible {
   static let allCases: [Ring] = [.uring, .epoll, .quic]
   /// For scripts that play one end of a tunnel of frames.
   static let tls: [Ring] = [.uring, .epoll]
+  /// For scripts that speak QUIC.
+  static let overQUIC: [Ring] = [.quic, .epollQUIC]
   static let everything: [Ring] = [.uring, .epoll, .quic, .epollQUIC]
 
   var backend: String { self == .epoll || self == .epollQUIC ? "epoll" : "uring" }

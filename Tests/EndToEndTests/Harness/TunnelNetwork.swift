@@ -11,8 +11,9 @@ import Glibc
 final class TunnelNetwork {
   enum Place: CaseIterable { case edge, hub }
 
-  /// Ports of the edge, and where the hub takes them.
+  /// Ports of the edge and of a second one, and where the hub takes them.
   static let port = 8080
+  static let secondPort = 8081
   static let target = 9080
 
   let bed: Testbed
@@ -90,8 +91,12 @@ final class TunnelNetwork {
 
   // MARK: The path
 
-  /// Loses packets of the tunnel at random, both ways.
+  /// Loses packets of the tunnel at random, both ways. Each for itself: what the kernel sends in
+  /// one piece is cut before it is on its way.
   func lose(percent: Int) throws {
+    for place in Place.allCases {
+      try command(place, "ip", "link", "set", "eth0", "gso_max_segs", "1")
+    }
     for place in Place.allCases {
       try filter(place, "th dport 8443 numgen random mod 100 < \(percent) drop")
       try filter(place, "th sport 8443 numgen random mod 100 < \(percent) drop")
@@ -147,13 +152,17 @@ final class TunnelNetwork {
       targetHost: 127.0.0.1
       stateDir: \(bed.directory)/hub
       drainSeconds: 1
+      shards: 2
       allowedEdges:
         - id: \(bed.edgeID)
           secret: \(bed.secret)
           listenPorts: [\(Self.port)]
           stunIntervalSecs: 0
+        - {id: \(bed.spareID), secret: \(bed.secret), listenPorts: [\(Self.secondPort)], \
+      stunIntervalSecs: 0}
       targets:
         - {port: \(Self.port), targetPort: \(Self.target)}
+        - {port: \(Self.secondPort), targetPort: \(Self.target)}
       """, to: "hub.yaml")
     let child = try bed.start(
       "hub", inside(.hub, [Product.binary, "hub", "--config", "\(bed.directory)/hub.yaml"]))
@@ -169,22 +178,33 @@ final class TunnelNetwork {
   }
 
   func startEdge(mode: String? = nil) throws {
-    let offset = bed.logLength("edge")
+    edge = try startEdge("edge", id: bed.edgeID, port: Self.port, mode: mode)
+  }
+
+  /// Another edge at the same place, with a port of its own. The caller stops it.
+  func startSecondEdge(mode: String) throws -> ChildProcess {
+    try startEdge("second", id: bed.spareID, port: Self.secondPort, mode: mode)
+  }
+
+  private func startEdge(
+    _ name: String, id: String, port: Int, mode: String?
+  ) throws -> ChildProcess {
+    let offset = bed.logLength(name)
     try bed.write(
       """
       hubHost: 10.78.1.1
-      edgeId: \(bed.edgeID)
+      edgeId: \(id)
       secret: \(bed.secret)
       drainSeconds: 1
       transportMode: \(mode ?? bed.transportMode)
       stunServer: 127.0.0.1:9
       insecure: true
-      """, to: "edge.yaml")
+      """, to: "\(name).yaml")
     let child = try bed.start(
-      "edge", inside(.edge, [Product.binary, "edge", "--config", "\(bed.directory)/edge.yaml"]))
-    edge = child
+      name, inside(.edge, [Product.binary, "edge", "--config", "\(bed.directory)/\(name).yaml"]))
     try child.waitForLog(LogLine.tunnelUp, from: offset)
-    for line in LogLine.listening(Self.port) { try child.waitForLog(line, from: offset) }
+    for line in LogLine.listening(port) { try child.waitForLog(line, from: offset) }
+    return child
   }
 
   func stopEdge() throws {

@@ -5,6 +5,7 @@ many bytes of a pattern, `tick` sends its count every five milliseconds until th
 """
 
 import asyncio
+import collections
 import random
 import subprocess
 import time
@@ -66,31 +67,61 @@ def percentile(values, part):
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
-async def small_beside_bulk(port, requests=4000, clients=20, bulk_bytes=24 << 20):
-    """Small requests on many connections while two others download; milliseconds of a request."""
-    times = []
+async def small_beside_load(port, other, seconds=20, rate=250, streams=50):
+    """Small requests of many clients by two tunnels at once, beside a stream of 2 MB/s each way in
+    each: what a lost packet costs them, in milliseconds.
 
-    async def ask(count):
-        with await start(port, b"echo") as connection:
-            for _ in range(count):
-                question = random.randbytes(64)
-                began = time.monotonic()
-                await connection.send(question)
-                assert await connection.read_exactly(64) == question
-                times.append(time.monotonic() - began)
-                await asyncio.sleep(random.random() * 0.004)
+    Requests come at random times, whatever became of those before, and each counts from the time
+    that it was meant for: what waits is seen in full.
+    """
+    tunnels = {"port": port, "other": other}
+    times = await asyncio.gather(
+        *(requests(each, seconds, rate, streams) for each in tunnels.values()))
+    figures = {}
+    for name, values in zip(tunnels, times):
+        figures[f"{name}_count"] = len(values)
+        for label, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1)):
+            figures[f"{name}_{label}"] = 1000 * percentile(values, part)
+    return figures
 
-    async def download():
-        while len(times) < requests // clients * clients:
-            await bulk(port, bulk_bytes)
 
-    await asyncio.gather(
-        *(ask(requests // clients) for _ in range(clients)), download(), download())
-    return {
-        "p50": 1000 * percentile(times, 0.5),
-        "p99": 1000 * percentile(times, 0.99),
-        "max": 1000 * max(times),
-    }
+async def requests(port, seconds, rate, streams):
+    """The seconds that requests took on one tunnel."""
+    times, tasks = [], []
+    connections = [await start(port, b"echo") for _ in range(streams)]
+    meant = [collections.deque() for _ in connections]
+
+    async def read(index):
+        while True:
+            await connections[index].read_exactly(64)
+            times.append(time.monotonic() - meant[index].popleft())
+
+    async def load(connection, chunk=2_800, bytes_per_second=2_000_000):
+        tasks.append(asyncio.create_task(connection.ended()))
+        while True:
+            await connection.send(b"x" * chunk)
+            await asyncio.sleep(chunk / bytes_per_second)
+
+    tasks += [asyncio.create_task(read(index)) for index in range(streams)]
+    beside = await start(port, b"echo")
+    tasks.append(asyncio.create_task(load(beside)))
+    at = time.monotonic()
+    end = at + seconds
+    while at < end:
+        at += random.expovariate(rate)
+        await asyncio.sleep(max(0, at - time.monotonic()))
+        index = random.randrange(streams)
+        meant[index].append(at)
+        await connections[index].send(bytes(64))
+    async with asyncio.timeout(10):
+        while any(meant):
+            await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for connection in [*connections, beside]:
+        connection.close()
+    return times
 
 
 async def whole(port, count=32 << 20):
@@ -119,7 +150,7 @@ async def moved(port, change, streams=20, patience=20):
         asyncio.create_task(listen(await start(port, b"tick"))) for _ in range(streams)
     ]
     await asyncio.sleep(0.5)
-    download = asyncio.create_task(bulk(port, 64 << 20))
+    download = asyncio.create_task(bulk(port, 32 << 20))
     phase = "after"
     await asyncio.to_thread(subprocess.run, change, shell=True, check=True)
     async with asyncio.timeout(patience):

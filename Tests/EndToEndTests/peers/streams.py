@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import signal
+import time
 
 import play
 from sockets import Connection, Target, connect, echo, open_pair, resident_bytes
@@ -165,7 +166,7 @@ async def refused(edge):
             pass
 
 
-async def cut_off(edge, target, kill=0, stop=0, signals=1):
+async def cut_off(edge, target, kill=0, stop=0, signals=1, within=10):
     """A process that is killed, or stopped while a stream stays, takes the stream with it: both
     the client and the target see the end, though neither has closed."""
     with Target(target) as inside:
@@ -180,8 +181,10 @@ async def cut_off(edge, target, kill=0, stop=0, signals=1):
                 if signals > 1:
                     await new_ones_refused(edge)
                     os.kill(stop, signal.SIGTERM)
-            async with asyncio.timeout(10):
+            began = time.monotonic()
+            async with asyncio.timeout(within):
                 await asyncio.gather(client.ended(), server.ended())
+            return {"seconds": time.monotonic() - began}
 
 
 async def drained(edge, target, stop):

@@ -117,6 +117,8 @@ struct ScenarioAct {
     case drain(Engine, Interval, back: Interval)
     /// The hub assigns other ports.
     case assign(edge: Int, [Port])
+    /// The same several times, each while the one before is under way.
+    case pushes(edge: Int, [[Port]], every: Interval)
     /// The edge is no longer allowed for so long.
     case revoke(edge: Int, Interval)
     /// Another edge of the same id runs for so long.
@@ -126,6 +128,10 @@ struct ScenarioAct {
     case cutTarget(Int)
     /// The way between an edge and the hub becomes another.
     case path(edge: Int, SimulatedPath)
+    /// A process's clocks jump: the monotonic one ahead, the wall clock by so many seconds.
+    case clocks(Engine, ahead: Interval, wall: Int)
+    /// A process may have no more than so many descriptors beyond those that it has, for so long.
+    case descriptors(Engine, spare: Int, Interval)
   }
 
   var at: Interval
@@ -168,7 +174,8 @@ extension ScenarioNetwork: CustomStringConvertible {
     """
     clients \(clientPath.text), tunnels \(tunnelPaths.map(\.text)), targets \(targetPath.text), \
     buffers \(sendBufferBytes) and \(receiveBufferBytes), short sends \(faults.shortSend) and \
-    receives \(faults.shortReceive), stalls \(faults.stall)
+    receives \(faults.shortReceive), stalls \(faults.stall), partial reaps \(faults.partialReap), \
+    late cancels \(faults.lateCancel), slow lookups \(faults.slowLookup)
     """
   }
 }

@@ -87,6 +87,12 @@ struct ScenarioGenerator {
       network.faults.stall = 0.02
       network.faults.stallTime = .milliseconds(Int64(draw(1...200)))
     }
+    if mood != .sustained, chance(40) {
+      network.faults.partialReap = Double(draw(1...6)) / 10
+      network.faults.lateCancel = Double(draw(1...9)) / 10
+      network.faults.slowLookup = 0.5
+      network.faults.lookupTime = span(1...8_000)
+    }
     let sizes =
       switch mood {
       case .pressure: [2_048, 4_096, 16_384, 65_536]
@@ -263,23 +269,33 @@ struct ScenarioGenerator {
   private mutating func kind(_ scenario: Scenario) -> ScenarioAct.Kind {
     let edge = draw(0...scenario.edgeCount - 1)
     let engine = chance(40) ? ScenarioAct.Engine.hub : .edge(edge)
-    switch draw(0...15) {
+    switch draw(0...18) {
     case 0...1: return .reset(edge: edge)
     case 2...3:
       return .blackHole(edge: edge, chance(80) ? span(100...40_000) : span(50_000...100_000))
     case 4...5: return .freeze(engine, span(100...40_000))
     case 6...7: return .kill(engine, back: span(0...5_000))
     case 8: return .drain(engine, span(0...20_000), back: span(0...30_000))
-    case 9...10:
-      var ports = ScenarioPort.assignedAtFirst
-      if chance(70) { ports.append(ScenarioPort.sometimes.rawValue) }
-      if chance(30) { ports.removeFirst() }
-      return .assign(edge: edge, ports)
+    case 9...10: return .assign(edge: edge, ports())
     case 11: return .revoke(edge: edge, span(0...20_000))
     case 12: return .twin(edge: edge, span(10...10_000))
     case 13: return .path(edge: edge, tunnelPath())
     case 14: return .cutTarget(draw(0...scenario.clients.count - 1))
-    default: return .cutClient(draw(0...scenario.clients.count - 1))
+    case 15: return .cutClient(draw(0...scenario.clients.count - 1))
+    case 16:
+      let all = (0..<draw(2...8)).map { _ in ports() }
+      return .pushes(edge: edge, all, every: span(0...pick([1, 10, 200])))
+    case 17:
+      let ahead = chance(20) ? Interval.zero : span(1...pick([100, 10_000, 100_000]))
+      return .clocks(engine, ahead: ahead, wall: draw(-100_000_000...100_000_000))
+    default: return .descriptors(engine, spare: draw(0...5), span(10...20_000))
     }
+  }
+
+  private mutating func ports() -> [Port] {
+    var ports = ScenarioPort.assignedAtFirst
+    if chance(70) { ports.append(ScenarioPort.sometimes.rawValue) }
+    if chance(30) { ports.removeFirst() }
+    return ports
   }
 }

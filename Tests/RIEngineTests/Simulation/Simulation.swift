@@ -25,6 +25,8 @@ final class Simulation {
     case thaw(EngineUnderTest)
     case replace(EngineUnderTest, ScenarioAct.Engine)
     case restore(edge: Int)
+    case push(edge: Int, [Port])
+    case moreDescriptors(EngineUnderTest)
     case end(EngineUnderTest)
   }
 
@@ -39,6 +41,8 @@ final class Simulation {
   /// What ports an edge was assigned later, and when, by edge.
   private(set) var portChanges: [[(at: Instant, ports: [Port])]]
   private(set) var resets: [(at: Instant, edge: Int)] = []
+  /// Times at which an engine may refuse new streams, and only those.
+  private(set) var hardTimes: [(from: Instant, to: Instant, place: ScenarioAct.Engine)] = []
   private(set) var drains: [(at: Instant, place: ScenarioAct.Engine, engine: EngineUnderTest)] = []
 
   private let edgeHosts: [SimulatedHost]
@@ -72,6 +76,7 @@ final class Simulation {
     portChanges = Array(repeating: [], count: count)
     blackHoles = Array(repeating: 0, count: count)
     world.hubOffer = scenario.offer
+    world.takesFaults = true
     world.shapes = scenario.pools.shapes(edges: count)
     world.kernel.sendBufferBytes = scenario.network.sendBufferBytes
     world.kernel.receiveBufferBytes = scenario.network.receiveBufferBytes
@@ -225,6 +230,8 @@ final class Simulation {
     case .restore(let edge):
       revoked[edge] = nil
       pushEdges()
+    case .push(let edge, let new): assign(new, to: edge)
+    case .moreDescriptors(let engine): engine.ring.descriptorsMax = .max
     case .end(let engine): if !engine.hasEnded { engine.kill() }
     }
   }
@@ -240,6 +247,10 @@ final class Simulation {
       plan(.heal(edge: edge), after: span)
     case .freeze(let place, let span):
       engine(place).isFrozen = true
+      // The time for a stream to get its target may be over when it goes on.
+      if scenario.network.faults.slowLookup > 0 {
+        hardTimes.append((world.now, world.now + span, place))
+      }
       plan(.thaw(engine(place)), after: span)
     case .kill(let place, let back):
       if !engine(place).hasEnded { engine(place).kill() }
@@ -248,10 +259,11 @@ final class Simulation {
       drains.append((world.now, place, engine(place)))
       if !engine(place).hasEnded { try? engine(place).send(.drain(limit)) }
       plan(.replace(engine(place), place), after: limit + back)
-    case .assign(let edge, let new):
-      ports[edge] = new
-      portChanges[edge].append((world.now, new))
-      pushEdges()
+    case .assign(let edge, let new): assign(new, to: edge)
+    case .pushes(let edge, let all, let pause):
+      for (i, new) in all.enumerated() {
+        plan(.push(edge: edge, new), after: Interval(nanoseconds: pause.nanoseconds * Int64(i)))
+      }
     case .revoke(let edge, let span):
       revoked[edge] = revoked[edge] ?? world.now
       pushEdges()
@@ -265,7 +277,21 @@ final class Simulation {
       if let target = target(ofClient: index) { world.targets.cut(target) }
     case .path(let edge, let path):
       world.kernel.setPath(path, between: edgeHosts[edge], world.hubHost)
+    case .clocks(let place, let ahead, let wall):
+      hardTimes.append((world.now, world.now, place))
+      engine(place).ring.jumpClocks(by: ahead, wall: Double(wall))
+    case .descriptors(let place, let spare, let span):
+      let ring = engine(place).ring
+      hardTimes.append((world.now, world.now + span, place))
+      ring.descriptorsMax = ring.descriptorCount + spare
+      plan(.moreDescriptors(engine(place)), after: span)
     }
+  }
+
+  private func assign(_ new: [Port], to edge: Int) {
+    ports[edge] = new
+    portChanges[edge].append((world.now, new))
+    pushEdges()
   }
 
   private func connect(_ index: Int) throws {

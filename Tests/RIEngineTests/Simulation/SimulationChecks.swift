@@ -18,7 +18,8 @@ extension Simulation {
         note("\(name): a stream outlives its tunnel")
       }
     }
-    for edge in edges.compactMap(\.last) where !hub.hasEnded && !edge.hasEnded {
+    for edge in edges.compactMap(\.last)
+    where !hub.hasEnded && !edge.hasEnded && !hub.ring.isPartlyReaped && !edge.ring.isPartlyReaped {
       for problem in creditProblems(edge: edge, hub: hub) { note(problem) }
     }
     guard !hub.hasEnded, !hub.isFrozen else { return }
@@ -144,12 +145,16 @@ extension Simulation {
       (drain.place == .hub || drain.place == .edge(script.edge)) && drain.at <= ended
         && drain.engine.endedAt.map { $0 >= client.startedAt } ?? true
     }
+    let hadHardTimes = hardTimes.contains { time in
+      (time.place == .hub || time.place == .edge(script.edge)) && time.from <= ended
+        && time.to >= client.startedAt
+    }
     let wasAssigned =
       script.port != .sometimes
       && portChanges[script.edge].allSatisfy {
         $0.at > ended || $0.ports.contains(script.port.rawValue)
       }
-    return wasDraining || !wasAssigned
+    return wasDraining || hadHardTimes || !wasAssigned
       || !hadTunnel(script.edge, from: client.startedAt, to: ended)
   }
 

@@ -81,7 +81,7 @@ private func number(_ name: String) -> UInt64? {
 
 extension Simulation {
   /// Streams, their bytes, tunnels that were lost, streams given up for memory, those that became
-  /// sustained flows (by each end), and the trace.
+  /// sustained flows (by each end), and what has befallen the system; then the trace.
   var totals: String {
     let engines = hubs + edges.joined()
     let lost = hubs.reduce(0) { sum, hub in
@@ -94,7 +94,16 @@ extension Simulation {
     let bytes = peers.reduce(0) { $0 + $1.received }
     let givenUp = engines.reduce(0) { $0 + $1.streamsRefusedForMemory }
     let sustained = engines.reduce(0) { $0 + $1.shard.counters.streamsSustained }
-    return "\(world.targets.inOrder.count) \(bytes) \(lost) \(givenUp) \(sustained) \(trace)"
+    let restarts = hubs.count + edges.joined().count - 1 - edges.count
+    let pushes = portChanges.joined().count
+    let tally = world.kernel.tally
+    let numbers = [
+      world.targets.inOrder.count, bytes, lost, givenUp, Int(sustained), restarts, pushes,
+      tally.shortSends, tally.shortReceives, tally.stalls, tally.poolsEmpty,
+      tally.descriptorsRefused, tally.partialReaps, tally.lateReceives, tally.slowLookups,
+      tally.clockJumps,
+    ]
+    return numbers.map { "\($0)" }.joined(separator: " ") + " \(trace)"
   }
 
   /// The run in words.
