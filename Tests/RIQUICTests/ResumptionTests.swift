@@ -1,9 +1,10 @@
 // The second link of an edge: tickets, 0-RTT, and replays of it.
 
 import RIBase
-import RIQUIC
 import RITunnel
 import Testing
+
+@testable import RIQUIC
 
 @Suite struct ResumptionTests {
   /// A link that has ended, and what the next one can go by.
@@ -65,6 +66,20 @@ import Testing
     #expect(pair.hub.endpoint.counters.handshakesStarted == started + 1)
     #expect(pair.hub.endpoint.counters.earlyDataAccepted == 1)
     #expect(pair.hub.happenings.isEmpty)
+    #expect(pair.context.replays.count == 1)
+  }
+
+  /// What the hub's TLS asks of each ClientHello with early data.
+  @Test func aHelloCountsOnceUntilItIsTooOld() {
+    let store = AntiReplayStore(capacity: 2)
+    #expect(!store.isReplayed([1], expires: 20, now: 10))
+    #expect(store.isReplayed([1], expires: 20, now: 10))
+    #expect(store.isReplayed([1], expires: 30, now: 20))
+    #expect(!store.isReplayed([2], expires: 30, now: 20))
+    // Full: whoever comes counts as seen, until there are some too old to count.
+    #expect(store.isReplayed([3], expires: 30, now: 20))
+    #expect(!store.isReplayed([3], expires: 31, now: 21))
+    #expect(!store.isReplayed([1], expires: 40, now: 31))
   }
 
   /// A hub that has a new secret knows no ticket: the link comes up all the same.
