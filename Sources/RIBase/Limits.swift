@@ -390,8 +390,9 @@ public enum Limits {
   /// Room for this much must do where nothing is queued whose sending would make more.
   public static let roomBytesLeast = 8 * kib
   /// Frames waiting to be sent that no stream's state stands for: OPEN (116 bytes each), refusals,
-  /// PING and PONG. Enough for 2,000 opens while the transport is full.
-  public static let controlQueueBytes = 256 * kib
+  /// PING and PONG. Enough for 9,000 opens while the transport is full: twice a listener's backlog
+  /// (net.core.somaxconn), all of which one tick may accept.
+  public static let controlQueueBytes = 1 * mib
   /// PONGs waiting to be sent: a peer that asks faster than it reads gets no more.
   public static let pongsQueuedMax = 64
 }

@@ -338,7 +338,9 @@ extension Shard {
 
   /// A copy of the PROXY header for the target: a few bytes that wait for the connection.
   private func stashed(_ bytes: [UInt8]) -> Slice? {
-    guard let buffer = store[ShardPool.stash].take() else { return nil }
+    let fits = bytes.count <= store[ShardPool.header].shape.bytes
+    let header = fits ? store[ShardPool.header].take() : nil
+    guard let buffer = header ?? store[ShardPool.stash].take() else { return nil }
     let slice = Slice(buffer: buffer, offset: 0, count: bytes.count)
     bytes.withUnsafeBytes { store.mutableBytes(slice).copyMemory(from: $0) }
     return slice

@@ -31,6 +31,7 @@ enum ShardPool {
   static let names = [
     "small", "bulk", "tunnelReceive", "tunnelSend", "carry", "stash", "datagramReceive",
     "datagramSend", "datagramQueue", "packetReceive", "packetSend", "quicReceive", "quicHold",
+    "header",
   ]
   /// Received packets: as many as the kernel joins, with what it says of them in front.
   static let packetReceive = PoolID(9)
@@ -40,6 +41,9 @@ enum ShardPool {
   static let quicReceive = PoolID(11)
   /// Small pieces of what was sent over QUIC, until it is acknowledged.
   static let quicHold = PoolID(12)
+  /// PROXY headers that wait for their target's connection: a burst of new streams must not take the
+  /// memory of those that are stalled.
+  static let header = PoolID(13)
   static let quic = QUICPools(receive: quicReceive, hold: quicHold)
 
   /// A TLS record at its longest: header, 2^14 bytes and expansion (RFC 8446 section 5.2).
@@ -66,6 +70,7 @@ enum ShardPool {
       BufferPoolShape(count: 128, bytes: 64 * 1024),
       BufferPoolShape(count: 64, bytes: 256 * 1024),
       BufferPoolShape(count: 1024, bytes: 32 * 1024),
+      BufferPoolShape(count: 16 * 1024, bytes: 256),
     ]
   }
 }

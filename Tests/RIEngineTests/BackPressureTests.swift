@@ -124,6 +124,27 @@ struct BackPressureTests {
     try world.stopAll()
   }
 
+  /// New streams wait for their target's connection with a header each, not with memory of those
+  /// that are stalled.
+  @Test func aBurstOfNewStreamsTakesNothingOfTheBudget() throws {
+    let world = try World(seed: 6)
+    world.shapes[Int(ShardPool.stash.rawValue)].count = 8
+    try world.targets.serve(1002) { _ in Self.source(100) }
+    let (hub, edge) = try world.startBoth([1002])
+    var reader = PeerPlan()
+    reader.end = .hold
+    let clients = try (0..<200).map { _ in try world.connect(1002, reader) }
+    #expect(
+      world.run(within: .seconds(20)) { clients.allSatisfy { $0.received == 100 } },
+      "\(clients.filter { $0.failure != nil }.count) failed")
+    #expect(hub.shard.counters.streamsRefused == 0)
+    for client in clients where !client.isClosed { world.clients.reset(client) }
+    world.run(for: .seconds(5))
+    hub.checkIdle("hub")
+    edge.checkIdle("edge")
+    try world.stopAll()
+  }
+
   /// Where nobody can be chosen in time, who finds nothing left is reset, and nobody else.
   @Test func aBudgetOfNothingResetsWhoNeedsIt() throws {
     let world = try World(seed: 5)
