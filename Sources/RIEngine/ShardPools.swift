@@ -41,8 +41,8 @@ enum ShardPool {
   static let quicReceive = PoolID(11)
   /// Small pieces of what was sent over QUIC, until it is acknowledged.
   static let quicHold = PoolID(12)
-  /// PROXY headers that wait for their target's connection: a burst of new streams must not take the
-  /// memory of those that are stalled.
+  /// PROXY headers that wait for their target's connection: a burst of new streams must not take
+  /// the memory of those that are stalled.
   static let header = PoolID(13)
   static let quic = QUICPools(receive: quicReceive, hold: quicHold)
 

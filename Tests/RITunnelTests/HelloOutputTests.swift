@@ -22,7 +22,8 @@ import Testing
   @Test func aHelloThatFindsNoRoomIsCounted() {
     let edge = TunnelHarness(.edge)
     let long = [UInt8](repeating: 1, count: Limits.helloPayloadBytesMax)
-    for _ in 0..<5 { edge.tunnel.sendHello(long) }
+    let fitting = Limits.controlQueueBytes / (long.count + 9)
+    for _ in 0..<fitting + 2 { edge.tunnel.sendHello(long) }
     #expect(edge.tunnel.counters.hellosDropped == 2)
     edge.tunnel.end()
     edge.tunnel.sendHello(long)

@@ -192,13 +192,13 @@ import Testing
 
   @Test func aFloodOfOpensLeavesABoundedNumberOfRefusals() {
     let hub = TunnelHarness(.hub, streamsMax: 1_024)
-    for i in 0..<100 {
+    for i in 0..<400 {
       _ = hub.receive(
         bytes: (0..<500).flatMap { WireFrame(.udpOpen, UInt32(i * 500 + $0 + 1), [1]).bytes })
     }
     #expect(hub.tunnel.controlQueue.byteCount <= Limits.controlQueueBytes / 2)
     #expect(hub.tunnel.counters.framesDropped > 0)
-    _ = hub.opened(100_001)
+    _ = hub.opened(400_001)
     hub.tunnel.end()
   }
 }

@@ -335,8 +335,8 @@ final class Simulation {
     let assigned = ports.map { $0.sorted() }
     let areAssigned = run(within: .seconds(5)) { edges.compactMap(\.last?.ports) == assigned }
     if !areAssigned { note("ports \(edges.compactMap(\.last?.ports)), not \(assigned)") }
-    // What was sealed for streams that are gone is sent all the same: 224 KiB by the smallest socket
-    // buffers and the longest way take a quarter of a minute.
+    // What was sealed for streams that are gone is sent all the same: 224 KiB by the smallest
+    // socket buffers and the longest way take a quarter of a minute.
     let isIdle = run(within: .seconds(60)) { engines.allSatisfy { $0.leftOvers.isEmpty } }
     if !isIdle { note("left behind: hub and edges \(engines.map(\.leftOvers))") }
     for peers in [world.clients, world.targets] where peers.held != 0 {
