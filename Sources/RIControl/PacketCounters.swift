@@ -67,5 +67,7 @@ public struct PacketDrops: Codable, Equatable, Sendable {
   }
 
   /// A packet with a bad token is one without a token, not a lost one.
-  public var total: UInt64 { malformed + unknown + busy + rateLimited + noBuffer + waiting }
+  public var total: UInt64 {
+    malformed &+ unknown &+ busy &+ rateLimited &+ noBuffer &+ waiting
+  }
 }
