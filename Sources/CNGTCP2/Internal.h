@@ -83,4 +83,15 @@ void quic_delete_mask(ngtcp2_conn *conn, ngtcp2_crypto_cipher_ctx *mask, void *u
 int quic_secrets(gnutls_session_t session, gnutls_record_encryption_level_t level,
                  const void *rx, const void *tx, size_t count);
 
+// What a connection says of its path, in either version's words.
+#if NGTCP2_VERSION_NUM >= 0x010000
+#define STATISTICS ngtcp2_conn_info
+#define GET_STATISTICS ngtcp2_conn_get_conn_info
+#define NO_SAMPLE(statistics) ((statistics).min_rtt == UINT64_MAX)
+#else
+#define STATISTICS ngtcp2_conn_stat
+#define GET_STATISTICS ngtcp2_conn_get_conn_stat
+#define NO_SAMPLE(statistics) ((statistics).first_rtt_sample_ts == UINT64_MAX)
+#endif
+
 #endif
