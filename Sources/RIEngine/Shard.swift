@@ -92,6 +92,8 @@ public final class Shard {
   /// Commands taken out of the mailbox.
   @exclusivity(unchecked) var commands: [ShardCommand] = []
 
+  /// Sends have been asked for whose completion may come with whatever comes next.
+  @exclusivity(unchecked) var hasPatientSends = false
   /// Links that have something to send.
   @exclusivity(unchecked) var dirtyLinks: [SlotID] = []
   /// Connections with new bytes for their socket, or a finished tunnel direction.
@@ -213,7 +215,8 @@ public final class Shard {
     var deadline = timers.nextDeadline
     if let limit { deadline = min(deadline ?? limit, limit) }
     if let next = nextPacketDeadline { deadline = min(deadline ?? next, next) }
-    if mayAdvanceHandshakes { deadline = now }
+    if mayAdvanceHandshakes || (hasPatientSends && isHeldUp) { deadline = now }
+    hasPatientSends = false
     let completions = ring.wait(until: deadline)
     now = ring.now
     for completion in completions { handle(completion) }
@@ -232,6 +235,12 @@ public final class Shard {
     finishDrainIfDone()
     forgetEndedLinks()
     noteLoop()
+  }
+
+  /// Whether something waits for sends to complete.
+  private var isHeldUp: Bool {
+    !(dirtyLinks.isEmpty && pendingSends.isEmpty && starvedLinks.isEmpty
+      && starvedConnections.isEmpty && starvedReceivers.isEmpty)
   }
 
   private func handle(_ completion: Completion) {

@@ -64,10 +64,20 @@ extension Shard {
     connections[id].flags.insert(.sending)
     connections[id].sendingBytes = store.byteCount(
       of: connections[id].outgoing, slicesMax: Limits.sendSlicesMax)
+    let isPatient = mayBePatient(connections[id])
+    if isPatient { hasPatientSends = true }
     ring.send(
       connections[id].outgoing, on: connections[id].socket,
-      mode: flags.contains(.blocked) ? .some : .attempt,
+      mode: flags.contains(.blocked) ? .some : .attempt, isPatient: isPatient,
       token: OperationToken(.connectionSend, id).token)
+  }
+
+  /// Whether nothing has to follow once the connection's bytes are sent: neither its end, nor
+  /// credit that its stream may be waiting for.
+  private func mayBePatient(_ connection: Connection) -> Bool {
+    connection.flags.isDisjoint(with: [.blocked, .remoteFinished, .streamGone])
+      && links.contains(connection.link)
+      && links[connection.link].tunnel?.framed?.isPeerAtEase(connection.stream) == true
   }
 
   func connectionSent(_ id: SlotID, _ completion: Completion) {
@@ -145,8 +155,19 @@ extension Shard {
     store.append(writer.slice, to: &tls.outgoing)
     tls.sending = true
     link.backlog.sendBegan(now: now)
+    let isPatient = mayBePatient(link, tls)
+    if isPatient { hasPatientSends = true }
     ring.send(
-      tls.outgoing, on: tls.socket, mode: .all, token: OperationToken(.linkSend, id).token)
+      tls.outgoing, on: tls.socket, mode: .all, isPatient: isPatient,
+      token: OperationToken(.linkSend, id).token)
+  }
+
+  /// Whether nothing has to follow once what a link sends now is sent.
+  private func mayBePatient(_ link: Link, _ tls: TLSTransport) -> Bool {
+    guard case .running = phase, link.phase == .ready else { return false }
+    return !link.isLeaving && !link.isDraining && link.supersededAt == nil && link.refusal == nil
+      && link.line.isEmpty && link.backlog.waitingCount == 0
+      && !tls.session.hasControlOutput && link.tunnel?.hasOutput == false
   }
 
   private func sealFrames(

@@ -27,6 +27,8 @@ struct CompletionQueue: ~Copyable {
 
   private var filling = List(capacity: 256)
   private var lent = List(capacity: 256)
+  /// Those among the filling that end no wait.
+  private var patientCount = 0
 
   init() {}
 
@@ -35,10 +37,15 @@ struct CompletionQueue: ~Copyable {
     lent.base.deallocate()
   }
 
-  var isEmpty: Bool { filling.count == 0 }
-  var count: Int { filling.count }
+  /// Whether there is one that ends a wait.
+  var endsWait: Bool { filling.count > patientCount }
 
-  mutating func append(_ token: Token, _ result: Int32, more: Bool = false, slice: Slice? = nil) {
+  /// Adds a completion; one that `isPatient` waits for another.
+  mutating func append(
+    _ token: Token, _ result: Int32, more: Bool = false, slice: Slice? = nil,
+    isPatient: Bool = false
+  ) {
+    if isPatient { patientCount += 1 }
     if filling.count == filling.capacity { filling.grow() }
     // SAFETY: count < capacity.
     filling.base[filling.count] = Completion(
@@ -50,6 +57,7 @@ struct CompletionQueue: ~Copyable {
   mutating func lend() -> UnsafeBufferPointer<Completion> {
     swap(&filling, &lent)
     filling.count = 0
+    patientCount = 0
     return UnsafeBufferPointer(start: lent.base, count: lent.count)
   }
 }

@@ -3,6 +3,11 @@
 import RIBase
 
 extension IORing {
+  /// Sends without patience.
+  public func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token) {
+    send(queue, on: socket, mode: mode, isPatient: false, token: token)
+  }
+
   /// A UDP socket connected to `address`.
   public func connectDatagram(to address: SocketAddress) throws(RingError) -> Socket {
     try connectDatagram(to: address, from: nil)

@@ -23,7 +23,9 @@
 //    names an operation of that socket, so its slot can be used again.
 // 8. Completions of one socket's receives arrive in the order of the bytes. At most one `receive`
 //    and one `send` may be pending on a socket.
-// 9. A ring belongs to the thread that calls `wait`; only a `RingWaker` may be used by others.
+// 9. A send that is patient and finds room for all of it at once need not end a `wait`: its
+//    completion may come with whatever does, such as the closing of its socket.
+// 10. A ring belongs to the thread that calls `wait`; only a `RingWaker` may be used by others.
 
 import RIBase
 
@@ -188,8 +190,10 @@ public protocol IORing: AnyObject {
   /// by less than one buffer.
   func receive(on socket: Socket, into pool: PoolID, limitBytes: Int, token: Token)
   /// Sends the queue's slices from the front (at most `Limits.sendSlicesMax`). The caller drops the
-  /// sent bytes from the queue at completion; it may append meanwhile, but not remove.
-  func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token)
+  /// sent bytes from the queue at completion; it may append meanwhile, but not remove. Nothing needs
+  /// to be done soon after one that `isPatient`.
+  func send(
+    _ queue: SliceQueue, on socket: Socket, mode: SendMode, isPatient: Bool, token: Token)
   /// Receives datagrams until cancelled or failed; read each completion by `datagram(in:)`. A
   /// buffer takes 144 bytes besides the payload; a datagram that was cut for want of room reads as
   /// nil.

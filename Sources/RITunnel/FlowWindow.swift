@@ -125,6 +125,9 @@ package struct ReceiveWindow {
   /// Received and not yet consumed.
   package var buffered: Int { Int(outstanding - unreturned) }
 
+  /// Whether the peer has half of its window or more to go on with.
+  var isAtEase: Bool { outstanding <= window / 2 }
+
   /// Counts bytes that arrived. Returns false, and counts nothing, if that is more than the peer
   /// was granted.
   package mutating func received(_ bytes: Int, limits: WindowLimits) -> Bool {

@@ -183,6 +183,11 @@ public final class FramedTunnel {
     if creditDue(slot) > 0 { controlStreams.append(slot, in: streams) }
   }
 
+  /// Whether the peer may send half of a stream's window or more without further credit.
+  public func isPeerAtEase(_ stream: StreamRef) -> Bool {
+    isLive(stream.slot) && streams[stream.slot].receiveWindow.isAtEase
+  }
+
   /// How many bytes may be read from the local socket now: what credit and
   /// `Limits.streamQueueBytes` leave beyond what is queued. When that is less than `least`, `.room`
   /// will tell when it is not.

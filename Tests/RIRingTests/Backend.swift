@@ -34,6 +34,11 @@ enum Backend: CustomTestStringConvertible, Sendable {
     if case .uring(let features, _) = self { features.bufferRings } else { false }
   }
 
+  /// Whether a patient send that is taken whole ends no wait.
+  var isPatient: Bool {
+    if case .uring(let features, _) = self { features.silentSends } else { true }
+  }
+
   var testDescription: String {
     switch self {
     case .simulated: "simulated"

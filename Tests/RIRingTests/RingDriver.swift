@@ -86,7 +86,8 @@ final class RingDriver {
       if ring.updateNow() >= deadline { return false }
       wait(until: deadline)
     }
-    return true
+    // What is there in time must end a wait in time.
+    return ring.now < deadline
   }
 
   /// Waits for the terminal completion and returns its result.
@@ -198,9 +199,11 @@ final class RingDriver {
     return token
   }
 
-  func send(_ queue: SliceQueue, _ socket: Socket, _ mode: SendMode = .all) -> Token {
+  func send(
+    _ queue: SliceQueue, _ socket: Socket, _ mode: SendMode = .all, isPatient: Bool = false
+  ) -> Token {
     let token = token()
-    ring.send(queue, on: socket, mode: mode, token: token)
+    ring.send(queue, on: socket, mode: mode, isPatient: isPatient, token: token)
     return token
   }
 

@@ -116,7 +116,7 @@ struct UringRingTests {
       #expect(offered.bufferRings && offered.multishotAccept && offered.submitAll)
     }
     if isSince(6, 1) { #expect(offered.multishotReceive && offered.deferredTaskRun) }
-    if isSince(6, 10) { #expect(offered.receiveBundles) }
+    if isSince(6, 10) { #expect(offered.receiveBundles && offered.silentSends) }
     if isSince(6, 17) { #expect(offered.multishotLimit) }
   }
 

@@ -27,6 +27,7 @@ struct ri_in6_pktinfo {
 
 // linux/io_uring.h: macros over enumerators, and what is newer than liburing 2.3.
 static const uint8_t RI_IOSQE_BUFFER_SELECT = 1 << 5;
+static const uint8_t RI_IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
 static const uint16_t RI_RECVSEND_BUNDLE = 1 << 4;
 static const uint32_t RI_FEAT_RECVSEND_BUNDLE = 1 << 14;
 

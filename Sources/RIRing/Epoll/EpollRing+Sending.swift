@@ -26,7 +26,9 @@ extension EpollRing {
     endOutput(descriptor, -sockets.pendingError(of: Socket(descriptor: descriptor)))
   }
 
-  public func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token) {
+  public func send(
+    _ queue: SliceQueue, on socket: Socket, mode: SendMode, isPatient: Bool, token: Token
+  ) {
     let descriptor = socket.descriptor
     // SAFETY: the state stays in place until a higher descriptor is named: neither the first try
     // nor `watch` names another.
@@ -38,7 +40,9 @@ extension EpollRing {
     state.pointee.outputQueue = queue
     state.pointee.outputSent = 0
     state.pointee.outputTotal = Int32(truncatingIfNeeded: store.sendableBytes(queue))
+    state.pointee.isOutputPatient = isPatient
     if state.pointee.mayWrite || mode == .attempt { sendSome(descriptor) }
+    state.pointee.isOutputPatient = false
     guard state.pointee.output == .send else { return }
     tokens.insert(token, Operation.output(descriptor).value)
     if !watch(descriptor) { endOutput(descriptor, -errno) }
@@ -48,7 +52,9 @@ extension EpollRing {
     let state = table.state(descriptor)
     state.pointee.output = .none
     tokens.remove(state.pointee.outputToken)
-    completions.append(state.pointee.outputToken, result)
+    let isWhole = result == state.pointee.outputTotal
+    completions.append(
+      state.pointee.outputToken, result, isPatient: isWhole && state.pointee.isOutputPatient)
   }
 
   /// Sends what the socket takes, and ends the send where its mode says so.

@@ -184,7 +184,7 @@ public final class EpollRing: IORing {
 
   public func wait(until deadline: Instant?) -> UnsafeBufferPointer<Completion> {
     var woken = poll(until: deadline)
-    while completions.isEmpty, !woken, deadline.map({ $0 > now }) ?? true {
+    while !completions.endsWait, !woken, deadline.map({ $0 > now }) ?? true {
       woken = poll(until: deadline)
     }
     return completions.lend()
@@ -218,7 +218,7 @@ public final class EpollRing: IORing {
   private func poll(until deadline: Instant?) -> Bool {
     var wake = deadline
     if let timer = timers.first, wake.map({ timer < $0 }) ?? true { wake = timer }
-    if !completions.isEmpty || table.readyCount > 0 { wake = Instant(nanoseconds: 0) }
+    if completions.endsWait || table.readyCount > 0 { wake = Instant(nanoseconds: 0) }
     // SAFETY: `events` has room for the `eventsMax` that epoll is told of; the first `count` are
     // initialised when it returns, and only those are read.
     let count = epollWait(until: wake)

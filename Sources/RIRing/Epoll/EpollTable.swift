@@ -34,6 +34,8 @@ struct EpollDescriptor {
   var outputQueue = SliceQueue()
   var outputSent: Int32 = 0
   var outputTotal: Int32 = 0
+  /// A patient send is being tried for the first time.
+  var isOutputPatient = false
 
   /// Why the connection failed, once a send has learned it: the kernel tells it only once, and a
   /// receive would then take the failure for the end of the stream.

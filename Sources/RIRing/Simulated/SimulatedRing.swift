@@ -43,6 +43,8 @@ public final class SimulatedRing: IORing {
   /// Its last turn did not wait: whatever has completed since, nobody asks for it.
   private var hasEnded = false
   private var completions = CompletionQueue()
+  /// The patient send that is being tried.
+  private var patientToken: Token?
   private var operations: [Token: Operation] = [:]
   /// Addresses whose completions wait, and those of the completions lent.
   private var answers: [Token: [SocketAddress]] = [:]
@@ -123,7 +125,7 @@ public final class SimulatedRing: IORing {
   /// Whether a turn would find something to do.
   var needsTurn: Bool {
     if hasEnded { return false }
-    if !isResting || !completions.isEmpty || !readable.isEmpty || flag.isSet { return true }
+    if !isResting || completions.endsWait || !readable.isEmpty || flag.isSet { return true }
     guard let deadline else { return false }
     return deadline <= kernel.now
   }
@@ -257,7 +259,9 @@ public final class SimulatedRing: IORing {
     kernel.list(socket)
   }
 
-  public func send(_ queue: SliceQueue, on socket: Socket, mode: SendMode, token: Token) {
+  public func send(
+    _ queue: SliceQueue, on socket: Socket, mode: SendMode, isPatient: Bool, token: Token
+  ) {
     guard let socket = kernel.socket(socket.descriptor) else {
       return completions.append(token, -EBADF)
     }
@@ -266,7 +270,9 @@ public final class SimulatedRing: IORing {
       ring: index, token: token, queue: queue, sent: 0, total: store.sendableBytes(queue),
       mode: mode)
     operations[token] = .send(socket)
+    patientToken = isPatient ? token : nil
     kernel.progressSend(socket)
+    patientToken = nil
   }
 
   public func sendDatagram(
@@ -350,14 +356,14 @@ public final class SimulatedRing: IORing {
     serveReadable()
     if passesTime {
       let limit = deadline.map { kernelTime($0) }
-      while !woken, completions.isEmpty, limit.map({ $0 > kernel.now }) ?? true {
+      while !woken, !completions.endsWait, limit.map({ $0 > kernel.now }) ?? true {
         if !kernel.step(until: limit) { sched_yield() }
         serveReadable()
         woken = flag.take()
       }
     }
     _ = updateNow()
-    isResting = completions.isEmpty && !woken && deadline.map { $0 > now } ?? true
+    isResting = !completions.endsWait && !woken && deadline.map { $0 > now } ?? true
     self.deadline = deadline.map { kernelTime($0) }
     lentAnswers.removeAll(keepingCapacity: true)
     swap(&lentAnswers, &answers)
@@ -397,7 +403,7 @@ public final class SimulatedRing: IORing {
   /// Ends an operation.
   func end(_ token: Token, _ result: Int32) {
     operations[token] = nil
-    completions.append(token, result)
+    completions.append(token, result, isPatient: token == patientToken && result > 0)
   }
 
   func timerFired(_ token: Token, id: UInt64) {

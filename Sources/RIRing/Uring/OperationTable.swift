@@ -22,6 +22,8 @@ struct Operation {
   var kind: Kind
   var mode = SendMode.some
   var pool = PoolID(0)
+  /// A send that the kernel takes whole at once, without a completion, or answers with one.
+  var isSilent = false
   /// The caller wants it to end: it is not continued.
   var isCancelled = false
   /// -1: no socket.

@@ -26,6 +26,9 @@ public struct UringFeatures: Hashable, Sendable {
   public var multishotLimit = false
   /// One receive fills many buffers (6.10).
   public var receiveBundles = false
+  /// A send that is taken whole at once makes no completion; one that is not tells how much was
+  /// (CQE_SKIP_SUCCESS, 5.17; the count is right since 6.1).
+  public var silentSends = false
 
   public init() {}
 
@@ -45,6 +48,7 @@ public struct UringFeatures: Hashable, Sendable {
       ("multishot receive", \.multishotReceive),
       ("multishot limit", \.multishotLimit),
       ("receive bundles", \.receiveBundles),
+      ("silent sends", \.silentSends),
     ]
   }
 
@@ -99,6 +103,7 @@ public struct UringFeatures: Hashable, Sendable {
     features.multishotAccept = since519
     features.receiveBundles = scratch.kernelFeatures & RI_FEAT_RECVSEND_BUNDLE != 0
     probeReceives(scratch, &features)
+    features.silentSends = keepsSilent(scratch)
     return features.consistent()
   }
 
@@ -134,6 +139,32 @@ public struct UringFeatures: Hashable, Sendable {
       Glibc.close(pair[1])
       queue.unregister(ring)
     }
+  }
+
+  /// Whether a send that is to keep silent does so when the socket takes all of it, and tells the
+  /// count when it takes a part.
+  private static func keepsSilent(_ queue: borrowing UringQueue) -> Bool {
+    var pair: [Int32] = [-1, -1]
+    guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0 else { return false }
+    defer { for descriptor in pair { Glibc.close(descriptor) } }
+    // Completions of receives that were tried before may still come.
+    let ours: UInt64 = 2
+    // More than the pair's buffers hold.
+    let bytes = [UInt8](repeating: 0, count: 4 << 20)
+    var results: [Int32] = []
+    for count in [1, bytes.count] {
+      bytes.withUnsafeBytes { bytes in
+        // SAFETY: an entry of the mapped queue, ours until `enter` submits it. The send is tried
+        // then and never again (MSG_DONTWAIT), so it is done with `bytes` when `enter` returns.
+        guard let entry = queue.nextEntry() else { return }
+        io_uring_prep_send(entry, pair[0], bytes.baseAddress, count, UringRing.silentFlags)
+        entry.pointee.flags |= RI_IOSQE_CQE_SKIP_SUCCESS
+        entry.pointee.user_data = ours
+        _ = queue.enter(waitFor: 0, timeout: -1)
+      }
+      queue.reap { userData, result, _ in if userData == ours { results.append(result) } }
+    }
+    return results.count == 1 && results[0] > 0 && results[0] < bytes.count
   }
 
   /// Whether the receive goes on after one byte; nil when it was refused.

@@ -39,6 +39,12 @@ public final class UringRing: IORing {
   @exclusivity(unchecked) private var stashed: [(userData: UInt64, result: Int32, flags: UInt32)] =
     []
 
+  /// Slots of silent sends that have not been settled; so many of them the kernel has taken.
+  @exclusivity(unchecked) var silentSends: [UInt32] = []
+  @exclusivity(unchecked) var silentTaken = 0
+  /// Something waits for one of them.
+  @exclusivity(unchecked) var isHurried = false
+
   private let eventWaker: EventWaker
   @exclusivity(unchecked) private var isWoken = false
   @exclusivity(unchecked) private var resolver: Resolver
@@ -131,7 +137,10 @@ public final class UringRing: IORing {
 
   /// Whether the kernel took what it was given; false when it wants its completions reaped first.
   private func accept(_ result: Int32) -> Bool {
-    if queue.unsubmittedCount == 0 { arena.reset() }
+    if queue.unsubmittedCount == 0 {
+      arena.reset()
+      silentTaken = silentSends.count
+    }
     switch result {
     case 0..., -EINTR, -ETIME: return true
     case -EBUSY, -EAGAIN: return false
@@ -154,7 +163,7 @@ public final class UringRing: IORing {
     pollResolver()
     repeat {
       for pool in 0..<store.poolCount { lent[pool]?.refill() }
-      let isDue = !completions.isEmpty || isWoken || queue.hasCompletions
+      let isDue = completions.endsWait || isWoken || isHurried || queue.hasCompletions
       let timeout = isDue ? 0 : deadline.map { max(0, ($0 - now).nanoseconds) } ?? -1
       _ = accept(queue.enter(waitFor: timeout == 0 ? 0 : 1, timeout: timeout == 0 ? -1 : timeout))
       now = KernelClock.now()
@@ -164,8 +173,10 @@ public final class UringRing: IORing {
         queue.reap(take)
       }
       dispatchStashed()
+      isHurried = false
+      settleSilentSends()
       if isWoken { pollResolver() }
-    } while completions.isEmpty && !isWoken && deadline.map { now < $0 } ?? true
+    } while !completions.endsWait && !isWoken && deadline.map { now < $0 } ?? true
     return completions.lend()
   }
 
@@ -216,8 +227,11 @@ public final class UringRing: IORing {
   }
 
   /// Adds a completion to those of the next `wait`.
-  func emit(_ token: Token, _ result: Int32, more: Bool = false, slice: Slice? = nil) {
-    completions.append(token, result, more: more, slice: slice)
+  func emit(
+    _ token: Token, _ result: Int32, more: Bool = false, slice: Slice? = nil,
+    isPatient: Bool = false
+  ) {
+    completions.append(token, result, more: more, slice: slice, isPatient: isPatient)
   }
 
   // MARK: Operations
@@ -240,9 +254,11 @@ public final class UringRing: IORing {
   }
 
   /// Completes an operation for the last time.
-  func finish(_ slot: UInt32, _ result: Int32, slice: Slice? = nil) {
+  func finish(
+    _ slot: UInt32, _ result: Int32, slice: Slice? = nil, isPatient: Bool = false
+  ) {
     let operation = operations[slot].pointee
-    emit(operation.token, result, slice: slice)
+    emit(operation.token, result, slice: slice, isPatient: isPatient)
     guard operation.descriptor >= 0 else { return operations.remove(slot) }
     // SAFETY: as in `begin`; `operation` is a copy, for its slot is free before we are done.
     let state = descriptors[operation.descriptor]

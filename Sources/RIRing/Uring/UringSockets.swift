@@ -108,6 +108,7 @@ extension UringRing {
 
   private func cancel(_ slot: UInt32) {
     operations[slot].pointee.isCancelled = true
+    if operations[slot].pointee.isSilent { isHurried = true }
     let entry = entry()
     io_uring_prep_cancel64(entry, UInt64(slot), 0)
     entry.pointee.user_data = UserData.ignored
