@@ -190,8 +190,8 @@ public protocol IORing: AnyObject {
   /// by less than one buffer.
   func receive(on socket: Socket, into pool: PoolID, limitBytes: Int, token: Token)
   /// Sends the queue's slices from the front (at most `Limits.sendSlicesMax`). The caller drops the
-  /// sent bytes from the queue at completion; it may append meanwhile, but not remove. Nothing needs
-  /// to be done soon after one that `isPatient`.
+  /// sent bytes from the queue at completion; it may append meanwhile, but not remove. Of one that
+  /// `isPatient` he need not hear soon.
   func send(
     _ queue: SliceQueue, on socket: Socket, mode: SendMode, isPatient: Bool, token: Token)
   /// Receives datagrams until cancelled or failed; read each completion by `datagram(in:)`. A

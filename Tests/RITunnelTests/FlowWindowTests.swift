@@ -49,6 +49,19 @@ import Testing
     #expect(window.creditDue(target: 4000) == 250)
   }
 
+  @Test func thePeerIsAtEaseUntilHalfOfItsWindowIsGone() {
+    let limits = WindowLimits(sharedBytes: 4000, bytesMin: 1000, bytesMax: 4000)
+    var window = ReceiveWindow(limits: limits, isAuto: false)
+    let isTaken = window.received(500, limits: limits)
+    #expect(isTaken && window.isAtEase)
+    let isMoreTaken = window.received(1, limits: limits)
+    #expect(isMoreTaken && !window.isAtEase)
+    window.consumed(501)
+    #expect(!window.isAtEase)
+    window.returned(501)
+    #expect(window.isAtEase)
+  }
+
   @Test func creditIsWithheldToShrinkAWindow() {
     let limits = WindowLimits(sharedBytes: 4000, bytesMin: 1000, bytesMax: 4000)
     var window = ReceiveWindow(limits: limits, isAuto: false)

@@ -43,8 +43,9 @@ public final class SimulatedRing: IORing {
   /// Its last turn did not wait: whatever has completed since, nobody asks for it.
   private var hasEnded = false
   private var completions = CompletionQueue()
-  /// The patient send that is being tried.
+  /// The patient send that is being tried, and its bytes.
   private var patientToken: Token?
+  private var patientBytes: Int32 = 0
   private var operations: [Token: Operation] = [:]
   /// Addresses whose completions wait, and those of the completions lent.
   private var answers: [Token: [SocketAddress]] = [:]
@@ -271,6 +272,7 @@ public final class SimulatedRing: IORing {
       mode: mode)
     operations[token] = .send(socket)
     patientToken = isPatient ? token : nil
+    patientBytes = Int32(clamping: store.sendableBytes(queue))
     kernel.progressSend(socket)
     patientToken = nil
   }
@@ -365,6 +367,8 @@ public final class SimulatedRing: IORing {
     _ = updateNow()
     isResting = !completions.endsWait && !woken && deadline.map { $0 > now } ?? true
     self.deadline = deadline.map { kernelTime($0) }
+    // It would sleep: what ends no wait is not seen yet.
+    if isResting { return UnsafeBufferPointer(start: nil, count: 0) }
     lentAnswers.removeAll(keepingCapacity: true)
     swap(&lentAnswers, &answers)
     return lend()
@@ -403,7 +407,7 @@ public final class SimulatedRing: IORing {
   /// Ends an operation.
   func end(_ token: Token, _ result: Int32) {
     operations[token] = nil
-    completions.append(token, result, isPatient: token == patientToken && result > 0)
+    completions.append(token, result, isPatient: token == patientToken && result == patientBytes)
   }
 
   func timerFired(_ token: Token, id: UInt64) {
