@@ -10,14 +10,12 @@ import Testing
     _ kind: DatagramKind, sessions: Int = 3, payloadBytes: Int = 100, packetsPerSecond: Int? = nil,
     seconds: Double = 0.2
   ) throws -> DatagramOrder {
-    let socket = try datagramSocket(bound: 0)
-    defer { close(socket) }
     let rate = packetsPerSecond.map { ", \"packetsPerSecond\": \($0)" } ?? ""
     let json = """
       {"name": "n", "about": "a", "kind": "\(kind.rawValue)", "sessions": \(sessions),
        "payloadBytes": \(payloadBytes)\(rate)}
       """
-    let port = localPort(socket)
+    let port = try freeDatagramPort()
     return DatagramOrder(
       workload: try DatagramWorkload(json: Array(json.utf8)), entryPort: port, targetPort: port,
       warmUpSeconds: 0.1, seconds: seconds, watched: [getpid()])
@@ -95,4 +93,17 @@ import Testing
   func whatIsNoWorkloadIsRefused(json: String) {
     #expect(throws: LoadError.self) { try DatagramWorkload(json: Array(json.utf8)) }
   }
+}
+
+/// A port below the ephemeral range, so that no socket of another test has it by the time that the
+/// load binds it.
+private func freeDatagramPort() throws -> UInt16 {
+  for _ in 0..<100 {
+    let port = UInt16.random(in: 10_000..<30_000)
+    if let socket = try? datagramSocket(bound: port) {
+      close(socket)
+      return port
+    }
+  }
+  throw LoadError("no free port")
 }
