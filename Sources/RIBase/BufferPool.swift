@@ -164,12 +164,33 @@ public final class BufferPool {
   public func trim(keeping: Int, atMost: Int) -> Bool {
     let end = max(emptyCount, freeCount - keeping)
     let stop = min(end, emptyCount + atMost)
-    for i in emptyCount..<stop {
-      madvise(base + Int(free[i]) * strideBytes, strideBytes, MADV_DONTNEED)
-    }
+    for i in emptyCount..<stop { giveBack(Int(free[i])) }
     emptyCount = stop
     return stop < end
   }
+
+  /// Gives back the pages that a free buffer lies in. The system takes them whole: one that is in
+  /// part a neighbour's goes if that is free as well, else with the last of those that share it.
+  private func giveBack(_ index: Int) {
+    let page = Self.pageBytes
+    var start = index * strideBytes & ~(page - 1)
+    var end = (index * strideBytes + strideBytes + page - 1) & ~(page - 1)
+    if isUsed(from: start, to: index * strideBytes) { start += page }
+    if isUsed(from: (index + 1) * strideBytes, to: end) { end -= page }
+    // SAFETY: whole pages of the mapping, in which every buffer is free.
+    if start < end { madvise(base + start, end - start, MADV_DONTNEED) }
+  }
+
+  /// Whether any buffer that begins or ends between these offsets is lent.
+  private func isUsed(from start: Int, to end: Int) -> Bool {
+    guard start < end else { return false }
+    let last = min((end - 1) / strideBytes, shape.count - 1)
+    for index in stride(from: start / strideBytes, through: last, by: 1)
+    where references[index] > 0 { return true }
+    return false
+  }
+
+  private static let pageBytes = sysconf(Int32(_SC_PAGESIZE))
 
   @inline(__always)
   private func check(_ handle: BufferHandle) {

@@ -160,8 +160,13 @@ extension EndToEnd {
         try reaches("waits for the edge")
         try bed.startEdge()
         try reaches("waits for traffic")
-        _ = try bed.makeFile("down", bytes: 40_000_000)
-        try bed.curl("--limit-rate", "8M", "-o", "/dev/null", bed.url("down"))
+        // As long as the browser takes to see it: more than a busy machine needs.
+        _ = try bed.makeFile("down", bytes: 1_000_000_000)
+        let traffic = try bed.start(
+          "traffic",
+          ["curl", "-sS", "--fail", "--limit-rate", "8M", "-o", "/dev/null", bed.url("down")])
+        try reaches("saw traffic")
+        try bed.destroy(traffic)
         try reaches("saw it all")
         #expect(try browser.waitForExit(within: 20) == .code(0))
       }

@@ -83,6 +83,26 @@ extension EndToEnd {
       }
     }
 
+    @Test("who asks for a reload before all is ready has it then")
+    func earlyReload() throws {
+      try Testbed.bare(.uring) { bed in
+        try bed.write(bed.hubConfiguration(), to: "hub.yaml")
+        let hub = try bed.start(
+          "hub", [Product.binary, "hub", "--config", "\(bed.directory)/hub.yaml"])
+        // Its engine is there, and stands still before it can say that it is ready.
+        try wait(within: 10, for: "the engine") { hub.engine != 0 }
+        let engine = hub.engine
+        kill(engine, SIGSTOP)
+        try #require(!hub.log.contains(LogLine.hubReady))
+        hub.send(SIGHUP)
+        // Taken by its thread for signals, which has nothing else to do.
+        try wait(within: 10, for: "the signal to be taken") { !bed.hasPending(SIGHUP, hub.pid) }
+        kill(engine, SIGCONT)
+        try hub.waitForLog(LogLine.reloaded)
+        try bed.stop(hub)
+      }
+    }
+
     @Test("what needs a restart is named, and secrets are not")
     func restartKeys() throws {
       try Testbed.bare(.uring) { bed in
@@ -251,6 +271,14 @@ extension EndToEnd {
 }
 
 extension Testbed {
+  /// Whether the signal waits to be taken by the process (proc_pid_status(5)).
+  fileprivate func hasPending(_ signal: Int32, _ pid: pid_t) -> Bool {
+    let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("ShdPnd:") } ?? ""
+    let pending = UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16) ?? 0
+    return pending & 1 << UInt64(signal - 1) != 0
+  }
+
   fileprivate func commandLine(of pid: pid_t) throws -> String {
     try String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)
   }

@@ -34,7 +34,8 @@ extension EndToEnd {
     {
       let server = source.contains(":") ? "::1" : "127.0.0.1"
       return try bed.command(
-        ["dig", "+short", "+tries=2", "+time=5", "@\(server)", "-p", "\(port)", "-b", source] + rest
+        ["dig", "+short", "+tries=2", "+time=10", "@\(server)", "-p", "\(port)", "-b", source]
+          + rest
       ).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
@@ -53,17 +54,17 @@ extension EndToEnd {
             #expect(try dig(bed, udp.edge, from: source, transport, name, "AAAA") == "2001:db8::7")
           }
         }
-        // The log is written behind the answers.
+        // The log is written behind the answers; on a busy machine dig may ask twice.
         let log = "\(bed.directory)/queries.log"
         func lines() -> [String] {
           String(decoding: FileManager.default.contents(atPath: log) ?? Data(), as: UTF8.self)
             .split(separator: "\n").map(String.init)
         }
-        try wait(within: 10, for: "eight queries in dnsdist's log") { lines().count == 8 }
+        try wait(within: 10, for: "eight queries in dnsdist's log") { lines().count >= 8 }
         for source in ["127.0.0.77:", "[::1]:"] {
           for name in ["notcp.example", "tcp.example"] {
             #expect(
-              lines().count { $0.contains("from \(source)") && $0.contains("for \(name)") } == 2,
+              lines().count { $0.contains("from \(source)") && $0.contains("for \(name)") } >= 2,
               "\(lines())")
           }
         }

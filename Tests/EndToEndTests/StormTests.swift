@@ -49,8 +49,9 @@ extension EndToEnd {
 
     private func say(_ child: ChildProcess, _ text: String, within seconds: Double) throws {
       try wait(within: seconds, for: "\(child.name) to say '\(text)'") {
+        let exit = child.poll()
         if child.output.contains(text) { return true }
-        if let exit = child.poll() { throw Failure("\(child.name): \(exit)\n\(child.logTail)") }
+        if let exit { throw Failure("\(child.name): \(exit)\n\(child.logTail)") }
         return false
       }
     }

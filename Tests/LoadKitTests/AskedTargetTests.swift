@@ -171,8 +171,9 @@ struct AskedTargetTests {
         offset += UInt64(count)
       }
     }
-    let result = try target.run(#""kind": "bulk-down", "connections": 1"#, startAt: start)
-    #expect(clockNanoseconds() >= start + 120_000_000)
+    let result = try target.run(
+      #""kind": "bulk-down", "connections": 1"#, seconds: 0.5, startAt: start)
+    #expect(clockNanoseconds() >= start + 520_000_000)
     #expect(result.units > 0)
   }
 }

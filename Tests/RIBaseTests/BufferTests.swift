@@ -42,6 +42,31 @@ import Testing
     #expect(store.bytes(slice).allSatisfy { $0 == 9 })
   }
 
+  /// Buffers of less than a page, and ones that begin and end in the middle of one: the system
+  /// takes whole pages back, of which a part may be a neighbour's.
+  @Test(arguments: [64, 192, 2_048, 4_096, 66_560], [2, 3, 5])
+  func trimLeavesNeighboursAlone(bytes: Int, step: Int) {
+    let store = BufferStore([BufferPoolShape(count: 64, bytes: bytes)])
+    let pool = store[PoolID(0)]
+    let slices = (0..<64).compactMap { _ in pool.take() }
+      .map { Slice(buffer: $0, offset: 0, count: bytes) }
+    for (i, slice) in slices.enumerated() {
+      store.mutableBytes(slice).initializeMemory(as: UInt8.self, repeating: UInt8(i + 1))
+    }
+    for i in stride(from: 0, to: 64, by: step) { pool.release(slices[i].buffer) }
+    while pool.trim(keeping: 0, atMost: 7) {}
+    for i in 0..<64 where i % step != 0 {
+      #expect(store.bytes(slices[i]).allSatisfy { $0 == UInt8(i + 1) }, "buffer \(i)")
+      pool.release(slices[i].buffer)
+    }
+    // With all of them free, all memory goes.
+    while pool.trim(keeping: 0, atMost: 7) {}
+    for buffer in (0..<64).compactMap({ _ in pool.take() }) {
+      let slice = Slice(buffer: buffer, offset: 0, count: bytes)
+      #expect(store.bytes(slice).allSatisfy { $0 == 0 })
+    }
+  }
+
   /// What was used before and is free now is given back step by step, the warmest last.
   @Test func trimGivesBackInStepsWhatABurstHasLeft() throws {
     let store = BufferStore([BufferPoolShape(count: 16, bytes: 4_096)])

@@ -33,6 +33,9 @@ struct Daemon<Role: DaemonRole> {
   private var admin: AdminServer?
   private var lastRefusal: String?
   private var isReady = false
+  /// A reload that came too early, to be made up for once it is ready: whether somebody asked for
+  /// it; nil when there is none.
+  private var earlyReload: Bool?
   private var isDraining = false
 
   static func run(_ source: ConfigurationSource, _ signals: SignalThread) async throws {
@@ -112,6 +115,7 @@ struct Daemon<Role: DaemonRole> {
     notifier.send("READY=1")
     notifier.startWatchdog { [role] in role.isRunning }
     notifier.startStatus { [role] in await role.summary() }
+    if let isAsked = earlyReload { await reload(isAsked: isAsked) }
   }
 
   /// An address that nobody asked for may be another's: then there is no admin HTTP.
@@ -154,7 +158,11 @@ struct Daemon<Role: DaemonRole> {
   /// A bad file is refused whole and changes nothing. What was said already is not said again
   /// unless somebody asked.
   private mutating func reload(isAsked: Bool) async {
-    guard isReady, !isDraining else { return }
+    guard !isDraining else { return }
+    guard isReady else {
+      earlyReload = isAsked || earlyReload == true
+      return
+    }
     notifier.sendReloading()
     defer { notifier.send("READY=1") }
     do {

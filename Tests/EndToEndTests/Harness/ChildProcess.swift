@@ -81,8 +81,10 @@ final class ChildProcess {
   /// Waits until the log holds `text`, from byte `offset` on.
   func waitForLog(_ text: String, from offset: Int = 0, within seconds: Double = 15) throws {
     try wait(within: seconds, for: "\(name) to log '\(text)'") {
+      // Looked at in this order, for it may say it and end between the two looks.
+      let exit = poll()
       if log.dropFirst(offset).contains(text) { return true }
-      if let exit = poll() { throw Failure("\(name) ended (\(exit))\n\(logTail)") }
+      if let exit { throw Failure("\(name) ended (\(exit))\n\(logTail)") }
       return false
     }
   }
@@ -101,14 +103,15 @@ final class ChildProcess {
   }
 }
 
-/// Polls `condition` until it holds; the deadline is a guard against hanging, not an assertion.
+/// Polls `condition` until it holds; the deadline is a guard against hanging, not an assertion:
+/// three times what a test thinks is long, for a machine that is busy with other things.
 func wait(
   within seconds: Double, for what: String, until condition: () throws -> Bool
 ) throws {
-  let deadline = ContinuousClock.now + .seconds(seconds)
+  let deadline = ContinuousClock.now + .seconds(3 * seconds)
   while try !condition() {
     guard ContinuousClock.now < deadline else {
-      throw Failure("waited \(seconds) s for \(what)")
+      throw Failure("waited \(3 * seconds) s for \(what)")
     }
     usleep(5_000)
   }

@@ -12,8 +12,8 @@ def says(selector, text):
 
 
 async def watch(hub, edge, token, identity, shots=""):
-    """The hub's page from before the first edge to traffic, then the edge's. Says on its output how
-    far it is, for whoever starts edge and traffic."""
+    """The hub's page from before the first edge to traffic and its end, then the edge's. Says on
+    its output how far it is, for whoever starts edge and traffic."""
     async with chromium() as page:
         await page.look(1280, 900)
         await page.open(f"http://127.0.0.1:{hub}/")
@@ -32,6 +32,7 @@ async def watch(hub, edge, token, identity, shots=""):
             assert (await page.text(f"#{section}")).strip(), section
         assert "data" in await page.text("#tiers")
         await keep(page, shots, "hub")
+        print("saw traffic", flush=True)
         await page.until(says("#now-out", " bit/s"))
 
         # Another port is another origin: what was given to the hub's page is not told to this one.

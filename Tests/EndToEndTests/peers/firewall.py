@@ -5,6 +5,7 @@ separated by commas.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -13,6 +14,8 @@ import play
 from sockets import Connection, Target, connect, echo
 
 SILENT, ANSWERED, REFUSED = 0, 1, 2
+# Of TCP_INFO.
+ESTABLISHED = 1
 
 
 def ends(text):
@@ -47,7 +50,7 @@ async def attempt(kind, host, port):
             return REFUSED
 
 
-async def probe(to, milliseconds=800):
+async def probe(to, milliseconds=1000):
     """What comes of each end, all asked at once. On a busy machine it waits for longer: its own
     steps take longer too."""
     known = list(ends(to))
@@ -62,29 +65,57 @@ async def probe(to, milliseconds=800):
     return {end: result for (end, *_), result in zip(known, results)}
 
 
-async def flood(to, per_second=100, milliseconds=3000, running=None):
+def bucket(times, rate, burst):
+    """How many of what comes at these times a limit lets through."""
+    passed, tokens, last = 0, burst, None
+    for now in sorted(times):
+        tokens = min(burst, tokens + (now - last) * rate) if last else burst
+        last = now
+        if tokens >= 1:
+            tokens -= 1
+            passed += 1
+    return passed
+
+
+async def flood(
+    to, per_second=100, milliseconds=3000, running=None, rate=0, burst=5, patience=900
+):
     """So many attempts a second at each end: how many got through? `running` is an end whose echo
-    is used all the while, over one connection that is older than the flood."""
+    is used all the while, over one connection that is older than the flood. With `rate`, a second
+    figure of each end says how many a limit of so much should have let through: a busy machine
+    makes the attempts later than it should, and not evenly."""
     count = per_second * milliseconds // 1000
     start = time.monotonic() + 0.1
 
-    async def one(kind, host, port, index):
+    async def one(kind, host, port, index, times):
         await asyncio.sleep(start + index / per_second - time.monotonic())
-        try:
-            # Before the kernel sends the SYN again, which it does after a second.
-            async with asyncio.timeout(0.9):
-                return await attempt(kind, host, port)
-        except TimeoutError:
+        times.append(time.monotonic())
+        if kind == "udp":
+            # Nobody sends it again: what is on its way on a busy machine may come late.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(3 + patience / 1000):
+                    return await attempt(kind, host, port)
             return SILENT
+        # Before the kernel sends the SYN again, which it does after a second. It may have the
+        # connection already, and this process no time to hear of it.
+        with make(kind, host) as sock:
+            task = asyncio.create_task(
+                asyncio.get_running_loop().sock_connect(sock, (host, port)))
+            await asyncio.wait([task], timeout=patience / 1000)
+            state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            task.cancel()
+            await asyncio.wait([task])
+            return ANSWERED if state == ESTABLISHED else SILENT
 
     async def all_of(kind, host, port):
-        results = await asyncio.gather(*(one(kind, host, port, i) for i in range(count)))
-        return results.count(ANSWERED)
+        times = []
+        results = await asyncio.gather(*(one(kind, host, port, i, times) for i in range(count)))
+        return results.count(ANSWERED), bucket(times, rate, burst)
 
     async def use(connection):
         exchanges = 0
         while time.monotonic() < start + milliseconds / 1000:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 await connection.send(b"still there?")
                 assert await connection.read_exactly(12) == b"still there?"
             exchanges += 1
@@ -93,16 +124,21 @@ async def flood(to, per_second=100, milliseconds=3000, running=None):
 
     known = list(ends(to))
     work = [all_of(kind, host, port) for _, kind, host, port in known]
+
+    def figures_of(results):
+        figures = {end: passed for (end, *_), (passed, _) in zip(known, results)}
+        if rate:
+            figures |= {f"{end} due": due for (end, *_), (_, due) in zip(known, results)}
+        return figures
+
     if running is None:
-        results = await asyncio.gather(*work)
-        return {end: result for (end, *_), result in zip(known, results)}
+        return figures_of(await asyncio.gather(*work))
     ((_, _, host, port),) = ends(running)
     with await connect(port, host) as connection:
         await connection.send(b"first")
         assert await connection.read_exactly(5) == b"first"
         *results, exchanges = await asyncio.gather(*work, use(connection))
-    figures = {end: result for (end, *_), result in zip(known, results)}
-    return figures | {"exchanges": exchanges}
+    return figures_of(results) | {"exchanges": exchanges}
 
 
 async def download(host, port, bytes):

@@ -166,11 +166,11 @@ async def moved(port, change, streams=20, patience=20):
 
 
 async def ticking(port, seconds=3):
-    """A stream ticks for so long without a pause of more than a second."""
+    """A stream ticks for so long without a pause, but for what a busy machine makes."""
     with await start(port, b"tick") as connection:
         count, until = 0, time.monotonic() + seconds
         while time.monotonic() < until:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(5):
                 assert int.from_bytes(await connection.read_exactly(8)) == count
             count += 1
 
