@@ -228,10 +228,11 @@ async def run(soak, seconds, hub, edge_id, crooked_id, secret, hub_pid, config, 
     tasks.append(asyncio.create_task(soak.cut(hub, edge_id, secret, every=max(15, seconds / 20))))
     timer = asyncio.create_task(asyncio.sleep(seconds))
     done, _ = await asyncio.wait([timer, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    # After a failure too: wait_for may lose a cancellation, and a task that goes on ends by this.
+    soak.stop.set()
+    timer.cancel()
     for task in done - {timer}:
         task.result()
-    timer.cancel()
-    soak.stop.set()
     await asyncio.wait_for(asyncio.gather(*tasks), 120)
 
 
