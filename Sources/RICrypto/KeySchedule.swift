@@ -40,9 +40,11 @@ public final class TrafficSecret {
     memory.deallocate()
   }
 
-  /// The bytes, valid while the secret is held.
-  public var bytes: UnsafeRawBufferPointer {
-    UnsafeRawBufferPointer(start: memory, count: hash.byteCount)
+  /// Lends the bytes.
+  func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+    withExtendedLifetime(self) {
+      body(UnsafeRawBufferPointer(start: memory, count: hash.byteCount))
+    }
   }
 
   /// HKDF-Expand-Label with an empty context (RFC 8446 7.1). Lends `count` bytes, at most the

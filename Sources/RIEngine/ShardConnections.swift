@@ -72,6 +72,8 @@ extension Shard {
   }
 
   /// Empty pools are tried again only after a buffer has come back, so that waiting costs nothing.
+  /// Those listed in this tick found their pool empty in its `wait`, which is after the last try: a
+  /// buffer that came back since then counts.
   private func retryStarved() {
     guard !(starvedConnections.isEmpty && starvedLinks.isEmpty && starvedReceivers.isEmpty) else {
       return

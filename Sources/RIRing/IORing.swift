@@ -14,6 +14,8 @@
 // 4. A received buffer belongs to the caller, who releases it to its pool when done. Rings pick
 //    buffers only when data has arrived: a receive at rest holds none. When the pool is empty the
 //    receive ends with -ENOBUFS (terminal, nothing lost): arm it again once buffers have returned.
+//    The `wait` that says so has found the pool empty itself: a buffer that came back before it is
+//    used.
 // 5. Slices given to `send` stay with the caller, who keeps them alive until the terminal
 //    completion.
 // 6. `cancel` ends an operation early: its terminal completion carries what had happened by then,

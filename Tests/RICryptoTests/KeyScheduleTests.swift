@@ -19,10 +19,10 @@ struct KeyScheduleTests {
       let bytes = (0..<hash.byteCount).map { UInt8($0) }
       let secret = try #require(bytes.withUnsafeBytes { TrafficSecret(hash, bytes: $0) })
       let next = secret.updated()
-      #expect(Array(secret.bytes) == bytes)
-      #expect(
-        Array(next.bytes) == secret.expand("traffic upd", count: hash.byteCount) { Array($0) })
-      #expect(Array(next.updated().bytes) != Array(next.bytes))
+      #expect(secret.withBytes { Array($0) } == bytes)
+      let nextBytes = next.withBytes { Array($0) }
+      #expect(nextBytes == secret.expand("traffic upd", count: hash.byteCount) { Array($0) })
+      #expect(next.updated().withBytes { Array($0) } != nextBytes)
     }
   }
 

@@ -381,9 +381,12 @@ public final class SimulatedRing: IORing {
     guard takesFaults, all.count > 1, kernel.chance.chance(kernel.faults.partialReap) else {
       return all
     }
+    // A ring looks at the pool itself when it tells of an empty one: this is not told late.
+    let told = all.lastIndex { $0.result == -ENOBUFS }.map { $0 + 1 } ?? 0
+    let count = max(1 + kernel.chance.below(all.count - 1), told)
+    guard count < all.count else { return all }
     kernel.tally.partialReaps += 1
     isPartlyReaped = true
-    let count = 1 + kernel.chance.below(all.count - 1)
     for later in all[count...] {
       completions.append(later.token, later.result, more: later.more, slice: later.slice)
       answers[later.token] = lentAnswers.removeValue(forKey: later.token)

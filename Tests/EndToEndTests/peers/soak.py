@@ -53,7 +53,7 @@ class Soak:
             # A stream that begins during a cut may hear of it only when it is over.
             began_in_cut, cuts = self.is_cut, self.cuts
             try:
-                client = await connect(self.edge)
+                client = await asyncio.wait_for(connect(self.edge), 60)
                 try:
                     await visit(client, number)
                     self.counts["streams"] += 1
@@ -95,9 +95,14 @@ class Soak:
         """Sends much, reads nothing for a while, then all of it."""
         sent = piece(number, 300_000)
         sending = asyncio.create_task(client.send(sent))
-        await asyncio.sleep(random.uniform(0.5, 3))
-        assert await client.read_exactly(len(sent)) == sent, "other bytes after a stall"
-        await sending
+        try:
+            await asyncio.sleep(random.uniform(0.5, 3))
+            got = await asyncio.wait_for(client.read_exactly(len(sent)), 60)
+            assert got == sent, "other bytes after a stall"
+            await sending
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
     async def datagrams(self):
         """Each answer is a question that was asked and not answered yet."""
@@ -122,7 +127,7 @@ class Soak:
     async def crooked(self, hub, edge_id, secret, port):
         """An edge that joins, opens streams, breaks a rule, and comes again."""
         while not self.stop.is_set():
-            tunnel, answer = await wire.join(hub, edge_id, secret)
+            tunnel, answer = await asyncio.wait_for(wire.join(hub, edge_id, secret), 35)
             assert "listenPorts" in answer, answer
             for stream in range(1, 20):
                 await tunnel.send(frame(stream, wire.OPEN, wire.proxy_line(port)))
@@ -159,7 +164,7 @@ class Soak:
             except asyncio.TimeoutError:
                 pass
             self.is_cut, self.cuts = True, self.cuts + 1
-            tunnel, _ = await wire.join(hub, edge_id, secret)
+            tunnel, _ = await asyncio.wait_for(wire.join(hub, edge_id, secret), 35)
             visitor = asyncio.create_task(self.call_again())
             try:
                 await asyncio.wait_for(tunnel.ended(), 35)
@@ -223,10 +228,11 @@ async def run(soak, seconds, hub, edge_id, crooked_id, secret, hub_pid, config, 
     tasks.append(asyncio.create_task(soak.cut(hub, edge_id, secret, every=max(15, seconds / 20))))
     timer = asyncio.create_task(asyncio.sleep(seconds))
     done, _ = await asyncio.wait([timer, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    # After a failure too: wait_for may lose a cancellation, and a task that goes on ends by this.
+    soak.stop.set()
+    timer.cancel()
     for task in done - {timer}:
         task.result()
-    timer.cancel()
-    soak.stop.set()
     await asyncio.wait_for(asyncio.gather(*tasks), 120)
 
 

@@ -61,9 +61,13 @@ class Connection:
     def reset(self):
         """RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        self.close()
 
     def close(self):
+        """Whoever still waits for the socket waits no more: its number is another's soon."""
+        if self.sock.fileno() >= 0:
+            self.loop.remove_reader(self.sock)
+            self.loop.remove_writer(self.sock)
         self.sock.close()
 
     def __enter__(self):

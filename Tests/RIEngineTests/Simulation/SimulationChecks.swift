@@ -17,6 +17,7 @@ extension Simulation {
       for id in engine.shard.connections.ids where engine.isForsaken(id) {
         note("\(name): a stream outlives its tunnel")
       }
+      if engine.waitsBesideBuffers { note("\(name): a receive waits though buffers are free") }
     }
     for edge in edges.compactMap(\.last)
     where !hub.hasEnded && !edge.hasEnded && !hub.ring.isPartlyReaped && !edge.ring.isPartlyReaped {
@@ -46,6 +47,17 @@ extension EngineUnderTest {
       else { return nil }
       return "\(pool.usedCount) buffers of pool \(index) in use, \(pool.shape.count) in all"
     }
+  }
+
+  /// Whether a receive that ended for want of a buffer is tried again only after one more has come
+  /// back, though the pools that it may draw on have some.
+  fileprivate var waitsBesideBuffers: Bool {
+    guard shard.returnsSeen == shard.store.returnCount else { return false }
+    func hasFree(_ pools: PoolID...) -> Bool { pools.allSatisfy { shard.store[$0].freeCount > 0 } }
+    return hasFree(ShardPool.small, ShardPool.bulk)
+      && shard.starvedConnections.contains { shard.connections.contains($0) }
+      || hasFree(ShardPool.small, ShardPool.tunnelReceive)
+        && shard.starvedLinks.contains { shard.links.contains($0) }
   }
 
   /// Whether a connection's tunnel has ended, but not the connection.
