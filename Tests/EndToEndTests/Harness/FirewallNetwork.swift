@@ -113,7 +113,7 @@ final class FirewallNetwork {
   func startServer(_ place: Place, _ arguments: String...) throws {
     let script = ["python3", "\(Product.peers)/firewall.py", "serve"]
     let server = try bed.start("server-\(place)", inside(place, script + arguments))
-    try wait(within: 10, for: "the servers of \(place)") { server.output.contains("serving") }
+    try wait(within: 30, for: "the servers of \(place)") { server.output.contains("serving") }
   }
 
   private func startServers() throws {

@@ -78,7 +78,7 @@ final class TunnelNetwork {
   private func startServer() throws {
     let script = ["python3", "\(Product.peers)/paths.py", "serve", "port=\(Self.target)"]
     let server = try bed.start("server", inside(.hub, script))
-    try wait(within: 10, for: "the server") { server.output.contains("serving") }
+    try wait(within: 30, for: "the server") { server.output.contains("serving") }
   }
 
   /// Plays a scenario of `peers/paths.py` beside the edge.

@@ -165,20 +165,22 @@ class Soak:
                 pass
             self.is_cut, self.cuts = True, self.cuts + 1
             tunnel, _ = await asyncio.wait_for(wire.join(hub, edge_id, secret), 35)
-            visitor = asyncio.create_task(self.call_again())
+            is_back = asyncio.Event()
+            visitor = asyncio.create_task(self.call_again(is_back))
             try:
                 await asyncio.wait_for(tunnel.ended(), 35)
             finally:
-                visitor.cancel()
-                await asyncio.gather(visitor, return_exceptions=True)
+                is_back.set()
+                await visitor
             tunnel.close()
             await self.until_served()
             self.is_cut = False
 
-    async def call_again(self):
+    async def call_again(self, is_back):
         """Over QUIC the edge keeps its tunnel beside one over TLS for the streams that it has, and
-        loses it as soon as it goes on opening some. The load may have ended by then."""
-        while True:
+        loses it as soon as it goes on opening some. The load may have ended by then. It is told of
+        its end: a cancellation may be lost in wait_for."""
+        while not is_back.is_set():
             try:
                 with await connect(self.edge) as client:
                     await self.exchange(client, 1, 100)
