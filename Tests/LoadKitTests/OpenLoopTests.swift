@@ -26,35 +26,40 @@ struct OpenLoopTests {
 
   @Test("latency counts from when a message was due, so one stall shows in all that fall into it")
   func stall() throws {
-    let target = try Target { connection in
-      var held = [UInt8](repeating: 0, count: 20 * 64)
-      guard recv(connection, &held, held.count, Int32(MSG_WAITALL)) == held.count else { return }
-      send(connection, held, held.count, 0)
-      while true {
-        let count = recv(connection, &held, held.count, 0)
-        guard count > 0 else { return }
-        send(connection, held, count, 0)
+    let result = try untilTraffic(0.5) { _ in
+      let target = try Target { connection in
+        var held = [UInt8](repeating: 0, count: 50 * 64)
+        guard recv(connection, &held, held.count, Int32(MSG_WAITALL)) == held.count else { return }
+        send(connection, held, held.count, 0)
+        while true {
+          let count = recv(connection, &held, held.count, 0)
+          guard count > 0 else { return }
+          send(connection, held, count, 0)
+        }
       }
+      return try target.run(Self.paced, warmUpSeconds: 0, seconds: 0.5)
     }
-    let result = try target.run(Self.paced, warmUpSeconds: 0, seconds: 0.2)
     #expect(try #require(result.paced).lost == 0)
-    // The first of 20 messages waited for the last, 19 intervals later; the 10th for 10 of them.
+    // The first of 50 messages waited for the last, 49 intervals later; the 20th for 30 of them.
+    // Of 250 messages the slowest 12 are beyond the 95th percentile.
     let latency = try #require(result.latency)
-    #expect(latency.max >= 19 * 2_000 * 0.98)
-    #expect(latency.p95 >= 10 * 2_000 * 0.98)
+    #expect(latency.max >= 49 * 2_000 * 0.98)
+    #expect(latency.p95 >= 30 * 2_000 * 0.98)
   }
 
   @Test("answers that never come are counted as lost")
   func lost() throws {
-    let target = try Target { connection in
-      var message = [UInt8](repeating: 0, count: 64)
-      for number in 0... {
-        guard recv(connection, &message, 64, Int32(MSG_WAITALL)) == 64 else { return }
-        if number < 3 { send(connection, message, 64, 0) }
+    // Long enough for the three even on a busy machine.
+    let result = try untilTraffic(0.5) { seconds in
+      let target = try Target { connection in
+        var message = [UInt8](repeating: 0, count: 64)
+        for number in 0... {
+          guard recv(connection, &message, 64, Int32(MSG_WAITALL)) == 64 else { return }
+          if number < 3 { send(connection, message, 64, 0) }
+        }
       }
+      return try target.run(Self.paced, warmUpSeconds: 0, seconds: seconds)
     }
-    // Long enough for the three even on a busy machine: the target serves one connection only.
-    let result = try target.run(Self.paced, warmUpSeconds: 0, seconds: 0.5)
     let counts = try #require(result.paced)
     #expect(counts.answered == 3)
     #expect(counts.lost == counts.sent - 3)
@@ -71,7 +76,7 @@ struct OpenLoopTests {
   @Test("stalled connections are asked for, hold what came, and are not read")
   func stalled() throws {
     let result = try Target(.asked).run(
-      #""kind": "stalled", "connections": 6, "connectsPerSecond": 1000"#, seconds: 0.2)
+      #""kind": "stalled", "connections": 6, "connectsPerSecond": 1000"#, seconds: 1)
     #expect(result.stalled == StalledCounts(requested: 6, served: 6, ended: 0))
     #expect(result.units == 6)
   }
@@ -84,7 +89,7 @@ struct OpenLoopTests {
       close(connection)
     }
     let result = try target.run(
-      #""kind": "stalled", "connections": 1, "connectsPerSecond": 1000"#, seconds: 0.2)
+      #""kind": "stalled", "connections": 1, "connectsPerSecond": 1000"#, seconds: 1)
     #expect(result.stalled?.ended == 1)
     #expect(result.stalled?.served == 1)
   }

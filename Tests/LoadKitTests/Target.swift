@@ -10,6 +10,8 @@ struct Target {
   var port: UInt16
   var counters: Int32
   private var isAsked: Bool
+  /// It is gone with its first connection.
+  private var servesOnce = false
 
   init(_ mode: TargetOrder.Mode, expectsProxyLine: Bool = false) throws {
     let counters = try SharedCounters.makeFile()
@@ -37,6 +39,7 @@ struct Target {
     port = localPort(listener)
     counters = try SharedCounters.makeFile()
     isAsked = false
+    servesOnce = true
     startThread {
       var wanted = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
       guard poll(&wanted, 1, 10_000) == 1, let connection = acceptFromLoopback(listener) else {
@@ -52,12 +55,13 @@ struct Target {
     _ fields: String, warmUpSeconds: Double = 0.02, seconds: Double = 0.1, startAt: UInt64? = nil
   ) throws -> LoadResult {
     let workload = try Workload(json: Array(#"{"name": "t", "about": "", \#(fields)}"#.utf8))
-    return try untilTraffic(seconds) { seconds in
+    func run(_ seconds: Double) throws -> LoadResult {
       let order = LoadOrder(
         workload: workload, port: port, warmUpSeconds: warmUpSeconds, seconds: seconds,
         watched: [getpid()], congestion: nil, startAt: startAt, asks: isAsked)
       return try runLoad(order, counters: SharedCounters(mapping: counters))
     }
+    return try servesOnce ? run(seconds) : untilTraffic(seconds, run)
   }
 }
 
