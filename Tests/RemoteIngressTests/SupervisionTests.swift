@@ -14,7 +14,7 @@ import Testing
     var watchdog = Watchdog()
     for _ in 0..<100 {
       let number = watchdog.ask()
-      #expect(watchdog.verdict(policy) == nil)
+      #expect(watchdog.verdict(policy, isStopped: false) == nil)
       watchdog.answered(number, shards: number)
     }
   }
@@ -25,35 +25,46 @@ import Testing
     #expect(policy.pingInterval * Int(policy.shardPingsMax) == .seconds(10))
   }
 
-  @Test func tenQuestionsInVainAreItsEnd() {
+  @Test func questionsInVainAreItsEnd() {
     var watchdog = Watchdog()
     watchdog.answered(watchdog.ask(), shards: 1)
-    for _ in 0..<9 {
+    for _ in 1..<policy.pingsUnansweredMax {
       _ = watchdog.ask()
-      #expect(watchdog.verdict(policy) == nil)
+      #expect(watchdog.verdict(policy, isStopped: false) == nil)
     }
     _ = watchdog.ask()
-    #expect(watchdog.verdict(policy) == "it did not answer")
-    watchdog.answered(11, shards: 11)
-    #expect(watchdog.verdict(policy) == nil)
+    #expect(watchdog.verdict(policy, isStopped: false) == "it did not answer")
+    let last = policy.pingsUnansweredMax + 1
+    watchdog.answered(last, shards: last)
+    #expect(watchdog.verdict(policy, isStopped: false) == nil)
+  }
+
+  @Test func aStoppedEngineIsNotWaitedFor() {
+    var watchdog = Watchdog()
+    // Nobody looks at one that answers.
+    #expect(watchdog.verdict(policy, isStopped: true) == nil)
+    _ = watchdog.ask()
+    #expect(watchdog.verdict(policy, isStopped: true) == "it was stopped")
+    watchdog.answered(1, shards: 1)
+    #expect(watchdog.verdict(policy, isStopped: true) == nil)
   }
 
   @Test func aShardThatHangsIsTheEndOfAnEngineThatAnswers() {
     var watchdog = Watchdog()
     watchdog.answered(watchdog.ask(), shards: 1)
-    for _ in 0..<9 {
+    for _ in 1..<policy.pingsUnansweredMax {
       watchdog.answered(watchdog.ask(), shards: 1)
-      #expect(watchdog.verdict(policy) == nil)
+      #expect(watchdog.verdict(policy, isStopped: false) == nil)
     }
     watchdog.answered(watchdog.ask(), shards: 1)
-    #expect(watchdog.verdict(policy) == "a shard of it did not answer")
+    #expect(watchdog.verdict(policy, isStopped: false) == "a shard of it did not answer")
   }
 
   @Test func anAnswerToWhatWasNotAskedIsNone() {
     var watchdog = Watchdog()
     watchdog.answered(1_000, shards: 1_000)
-    for _ in 0..<10 { _ = watchdog.ask() }
-    #expect(watchdog.verdict(policy) != nil)
+    for _ in 0..<policy.pingsUnansweredMax { _ = watchdog.ask() }
+    #expect(watchdog.verdict(policy, isStopped: false) != nil)
   }
 
   @Test(arguments: [1, 2, 3, 7, 1_000])

@@ -96,6 +96,14 @@ final class EngineProcess {
 
   func kill() { _ = Glibc.kill(pid, SIGKILL) }
 
+  /// Whether somebody has stopped it (SIGSTOP): it will answer nothing before it is continued. One
+  /// that a debugger holds does not count (waitid(2): its tracer is told).
+  var isStopped: Bool {
+    var info = siginfo_t()
+    let result = waitid(P_PID, id_t(pid), &info, WSTOPPED | WNOHANG | WNOWAIT)
+    return result == 0 && info.si_signo == SIGCHLD
+  }
+
   /// Waits for its end, which must be near.
   func wait() -> ProcessEnd {
     var status: Int32 = 0

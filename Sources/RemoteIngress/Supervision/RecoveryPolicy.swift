@@ -12,14 +12,15 @@ package struct RecoveryPolicy: Sendable {
   /// What a start may take: a key is made, certificates and thousands of edges are read.
   package var startTimeout = Duration.seconds(30)
   /// How often an engine is asked whether it is there.
-  package var pingInterval = Duration.seconds(1)
-  /// So many questions in a row without an answer, and it is killed: it is stopped, or hangs. An
+  package var pingInterval = Duration.milliseconds(500)
+  /// So many questions in a row without an answer, and it is killed: it hangs. (One without an
+  /// answer, and it is looked at whether somebody has stopped it: then it is killed at once.) An
   /// engine that got no time (a loaded machine, a debugger's look) is alive and has everybody's
   /// streams, and one that hangs is rare: so they have 10 s, which with the edges' first waits is
   /// still service within 35 s.
-  package var pingsUnansweredMax: UInt64 = 10
+  package var pingsUnansweredMax: UInt64 = 20
   /// The same for its shards.
-  package var shardPingsMax: UInt64 = 10
+  package var shardPingsMax: UInt64 = 20
   /// What an engine gets to end in when it is told to, beyond the time for its streams.
   package var stopTimeout = Duration.seconds(15)
 

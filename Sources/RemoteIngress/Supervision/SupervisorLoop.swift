@@ -124,10 +124,10 @@ final class SupervisorLoop {
   /// Asks the engine whether it is there. A question that is late itself tells nothing: this
   /// machine has stood still, or has no time for anyone.
   private func keepWatch(_ now: Time) {
-    guard let due = pings, now >= due, engine != nil else { return }
+    guard let due = pings, now >= due, let engine else { return }
     pings = now + policy.pingInterval
     guard now - due < policy.pingInterval else { return }
-    if let why = watchdog.verdict(policy) { return kill(why) }
+    if let why = watchdog.verdict(policy, isStopped: engine.isStopped) { return kill(why) }
     send(.ping(watchdog.ask()))
   }
 

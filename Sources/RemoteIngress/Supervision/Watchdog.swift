@@ -18,8 +18,9 @@ struct Watchdog {
     answeredByShards = max(answeredByShards, min(shards, asked))
   }
 
-  /// Why the engine is dead, if it is.
-  func verdict(_ policy: RecoveryPolicy) -> String? {
+  /// Why the engine is dead, if it is. One that `isStopped` need not be waited for.
+  func verdict(_ policy: RecoveryPolicy, isStopped: @autoclosure () -> Bool) -> String? {
+    if asked > answered, isStopped() { return "it was stopped" }
     if asked - answered >= policy.pingsUnansweredMax { return "it did not answer" }
     if asked - answeredByShards >= policy.shardPingsMax { return "a shard of it did not answer" }
     return nil

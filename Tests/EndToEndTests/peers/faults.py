@@ -1,9 +1,9 @@
 """What goes wrong around hub and edge while streams run; each byte of each stream is checked."""
 
 import asyncio
+import ctypes
 import os
 import random
-import signal
 import statistics
 import time
 
@@ -35,6 +35,31 @@ class Talk:
         self.client.close()
 
 
+class Held:
+    """Keeps all threads of a process from running, as a machine does that has no time for them:
+    unlike SIGSTOP, which says that somebody has stopped it (ptrace(2))."""
+
+    SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+    WAIT_ALL = 0x40000000
+
+    def __init__(self, process):
+        self.threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
+        self.library = ctypes.CDLL(None, use_errno=True)
+        for thread in self.threads:
+            self.request(self.SEIZE, thread)
+        for thread in self.threads:
+            self.request(self.INTERRUPT, thread)
+            os.waitpid(thread, self.WAIT_ALL)
+
+    def request(self, request, thread):
+        if self.library.ptrace(request, thread, None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace {request:#x} of {thread}")
+
+    def release(self):
+        for thread in self.threads:
+            self.request(self.DETACH, thread)
+
+
 async def paused(edge, target, engine, pid=0, streams=20, seconds=3):
     """A hub or an edge that gets no time for a while, as on a machine that stands still: its
     streams wait, and lose nothing. Its engine alone, without `pid`."""
@@ -44,14 +69,12 @@ async def paused(edge, target, engine, pid=0, streams=20, seconds=3):
         stop = asyncio.Event()
         tasks = [asyncio.create_task(talk.until(stop)) for talk in talks]
         await asyncio.sleep(0.5)
-        processes = [pid, engine] if pid else [engine]
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
+        held = [Held(process) for process in ([pid, engine] if pid else [engine])]
         try:
             await asyncio.sleep(seconds)
         finally:
-            for process in reversed(processes):
-                os.kill(process, signal.SIGCONT)
+            for process in reversed(held):
+                process.release()
         before = [talk.moved for talk in talks]
         async with asyncio.timeout(20):
             while any(talk.moved == moved for talk, moved in zip(talks, before)):

@@ -69,7 +69,8 @@ def percentile(values, part):
 
 async def small_beside_load(port, other, seconds=20, rate=250, streams=50):
     """Small requests of many clients by two tunnels at once, beside a stream of 2 MB/s each way in
-    each: what a lost packet costs them, in milliseconds.
+    each: what a lost packet costs them, in milliseconds; and by how much the requests themselves
+    were late, which has to do with the machine alone.
 
     Requests come at random times, whatever became of those before, and each counts from the time
     that it was meant for: what waits is seen in full.
@@ -78,7 +79,8 @@ async def small_beside_load(port, other, seconds=20, rate=250, streams=50):
     times = await asyncio.gather(
         *(requests(each, seconds, rate, streams) for each in tunnels.values()))
     figures = {}
-    for name, values in zip(tunnels, times):
+    for name, (values, lags) in zip(tunnels, times):
+        figures[f"{name}_lag"] = 1000 * percentile(lags, 0.99)
         figures[f"{name}_count"] = len(values)
         for label, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1)):
             figures[f"{name}_{label}"] = 1000 * percentile(values, part)
@@ -86,8 +88,8 @@ async def small_beside_load(port, other, seconds=20, rate=250, streams=50):
 
 
 async def requests(port, seconds, rate, streams):
-    """The seconds that requests took on one tunnel."""
-    times, tasks = [], []
+    """The seconds that requests took on one tunnel, and those by which they were late."""
+    times, lags, tasks = [], [], []
     connections = [await start(port, b"echo") for _ in range(streams)]
     meant = [collections.deque() for _ in connections]
 
@@ -112,6 +114,7 @@ async def requests(port, seconds, rate, streams):
         await asyncio.sleep(max(0, at - time.monotonic()))
         index = random.randrange(streams)
         meant[index].append(at)
+        lags.append(time.monotonic() - at)
         await connections[index].send(bytes(64))
     async with asyncio.timeout(10):
         while any(meant):
@@ -121,7 +124,7 @@ async def requests(port, seconds, rate, streams):
     await asyncio.gather(*tasks, return_exceptions=True)
     for connection in [*connections, beside]:
         connection.close()
-    return times
+    return times, lags
 
 
 async def whole(port, count=32 << 20):
