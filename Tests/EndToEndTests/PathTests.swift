@@ -65,8 +65,7 @@ extension EndToEnd {
         #expect(edge.log.contains("over TLS"))
         let took = (ContinuousClock.now - start) / .seconds(1)
         print("UDP blocked: on TLS after \(took) s")
-        // 7 s on a machine with nothing else to do; with a second attempt it would be 11 at least.
-        #expect(took < 10)
+        #expect(took < 7)
         try network.play("whole")
         let offset = edge.log.utf8.count
         try network.blockUDP(false)
@@ -79,7 +78,9 @@ extension EndToEnd {
               "python3", "\(Product.peers)/paths.py", "ticking", "port=\(TunnelNetwork.port)",
               "seconds=6",
             ]))
+        let unblocked = ContinuousClock.now
         try edge.waitForLog("over QUIC", from: offset, within: 60)
+        #expect(ContinuousClock.now - unblocked < .seconds(60))
         try network.play("whole")
         #expect(try stream.waitForExit(within: 20) == .code(0), "\(stream.logTail)")
         try edge.waitForLog("old tunnel", from: offset, within: 20)
