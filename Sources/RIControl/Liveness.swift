@@ -45,7 +45,7 @@ public struct Liveness: Sendable {
 
   /// Takes note that bytes came from the peer.
   @inlinable
-  public mutating func received(now: Instant) { lastReceived = now }
+  public mutating func received(at time: Instant) { lastReceived = time }
 
   /// Hub: has the round trip measured at once, and told to the edge as soon as it is known.
   public mutating func measureNow(now: Instant) {

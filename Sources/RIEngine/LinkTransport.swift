@@ -41,8 +41,6 @@ final class QUICTransport {
   let port: SlotID
   /// Of the bytes sent, those that the link's backlog has counted.
   @exclusivity(unchecked) var bytesCounted: UInt64 = 0
-  /// Of the bytes received, those that its liveness knows of.
-  @exclusivity(unchecked) var bytesHeard: UInt64 = 0
   /// When datagrams last found nothing queued before them.
   @exclusivity(unchecked) var busySince = Instant(nanoseconds: 0)
 

@@ -99,7 +99,7 @@ extension Shard {
       buffer: buffer, offset: store[ShardPool.carry].shape.bytes, count: bytes.count)
     bytes.withUnsafeBytes { store.mutableBytes(slice).copyMemory(from: $0) }
     link.bytesIn += UInt64(bytes.count)
-    link.liveness?.received(now: now)
+    link.liveness?.received(at: now)
     openRecords(of: link, tls, id, slice)
     store.release(slice)
     guard link.phase != .closing, link.heldRefusal == nil else { return }

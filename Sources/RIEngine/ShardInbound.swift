@@ -18,7 +18,7 @@ extension Shard {
     if let slice = completion.slice {
       link.bytesIn += UInt64(slice.count)
       if link.phase != .closing {
-        link.liveness?.received(now: now)
+        link.liveness?.received(at: now)
         openRecords(of: link, tls, id, slice)
       }
       store.release(slice)

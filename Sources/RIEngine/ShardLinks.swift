@@ -103,10 +103,11 @@ extension Shard {
   /// Queues the PINGs that are due; false when the peer has been silent for too long.
   func sendPings(on link: Link) -> Bool {
     refreshPath(of: link)
-    // Over QUIC an edge that has nothing to say sends packets of which nothing is told.
-    if case .quic(let quic) = link.transport, quic.tunnel.bytesReceived != quic.bytesHeard {
-      quic.bytesHeard = quic.tunnel.bytesReceived
-      link.liveness?.received(now: now)
+    // Over QUIC a peer that has nothing to say sends packets of which nothing is told. The time has
+    // to be theirs: ngtcp2 counts 45 s from the next packet that we send, and would say nothing to
+    // the peer, who then counts 45 s of its own.
+    if case .quic(let quic) = link.transport {
+      link.liveness?.received(at: quic.tunnel.lastReceived)
     }
     while let action = link.liveness?.poll(now: now) {
       if case .look = action {

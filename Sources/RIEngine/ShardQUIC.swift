@@ -17,8 +17,6 @@ extension Shard {
         while tunnel.pollEvent(now: now) != nil {}
         continue
       }
-      // Nothing is told of a link to which nothing has come for long.
-      link.liveness?.received(now: now)
       handleEvents(of: tunnel, link, id)
       markDirty(link, id)
     }

@@ -74,6 +74,7 @@ extension QUICEndpoint {
     }
     tunnel.now = now
     tunnel.bytesReceived &+= UInt64(packet.count)
+    tunnel.lastReceived = now
     let result = quic_link_read(
       link, &form, ecn, packet.bindMemory(to: UInt8.self).baseAddress, packet.count,
       now.nanoseconds)

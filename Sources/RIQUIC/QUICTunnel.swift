@@ -112,6 +112,8 @@ public final class QUICTunnel {
   @exclusivity(unchecked) var queued = QueuedBytes()
   @exclusivity(unchecked) public internal(set) var unackedBytes = 0
   @exclusivity(unchecked) public internal(set) var bytesReceived: UInt64 = 0
+  /// When a packet last came, whether or not it brought an event.
+  @exclusivity(unchecked) public internal(set) var lastReceived = Instant(nanoseconds: 0)
   public var bytesSent: UInt64 { sentBytes }
   @exclusivity(unchecked) var sentBytes: UInt64 = 0
   @exclusivity(unchecked) public internal(set) var counters = TunnelCounters()

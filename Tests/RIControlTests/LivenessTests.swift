@@ -31,7 +31,7 @@ import Testing
   /// A PING goes with each look, and the next one is later.
   @Test func aHubWithoutPatienceLooksAfterASilentPeer() {
     var liveness = Liveness(role: .hub, patience: .seconds(3), now: start)
-    liveness.received(now: at(2))
+    liveness.received(at: at(2))
     #expect(liveness.nextDeadline == at(5))
     #expect(liveness.poll(now: at(4)) == nil)
     #expect(liveness.poll(now: at(5)) == .look)
@@ -40,7 +40,7 @@ import Testing
     #expect(liveness.nextDeadline == at(8))
     #expect(liveness.poll(now: at(8)) == .look)
     #expect(liveness.poll(now: at(8)) == .sendPing(sequence: 2))
-    liveness.received(now: at(9))
+    liveness.received(at: at(9))
     #expect(liveness.nextDeadline == at(12))
     #expect(liveness.poll(now: at(54)) == .dead)
   }
@@ -54,10 +54,10 @@ import Testing
   @Test(arguments: [LivenessRole.hub, .edge])
   func silenceOf45SecondsIsDeath(role: LivenessRole) {
     var liveness = Liveness(role: role, now: start)
-    liveness.received(now: at(10))
+    liveness.received(at: at(10))
     #expect(liveness.poll(now: at(55) + Interval(nanoseconds: -1)) != .dead)
     #expect(liveness.poll(now: at(55)) == .dead)
-    liveness.received(now: at(55))
+    liveness.received(at: at(55))
     #expect(liveness.poll(now: at(55) + tick) == nil)
   }
 
@@ -86,7 +86,7 @@ import Testing
       let asked = at(Int64(15 * (n + 1)))
       #expect(liveness.poll(now: asked) == .sendPing(sequence: UInt64(n + 1)))
       liveness.pong(sequence: UInt64(n + 1), now: asked + .milliseconds(milliseconds))
-      liveness.received(now: asked + .milliseconds(milliseconds))
+      liveness.received(at: asked + .milliseconds(milliseconds))
       #expect(liveness.roundTrip == .milliseconds(milliseconds))
     }
     #expect(liveness.baseRoundTrip == .milliseconds(79))

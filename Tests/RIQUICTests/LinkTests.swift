@@ -59,4 +59,26 @@ import Testing
     pair.edge.endpoint.handleDeadline(now: pair.now)
     #expect(pair.run(for: .seconds(1)) { pair.hub.end == .closed(applicationError: 0) })
   }
+
+  /// 45 s after its last packet the end that hears nothing can still say that it gives up, so that
+  /// the other one, to which everything comes, does not wait for as long again.
+  @Test(arguments: [true, false])
+  func whoeverHearsNothingCanStillSayThatItLeaves(isHub: Bool) throws {
+    let pair = try LinkPair()
+    try pair.establish()
+    _ = pair.run(for: .seconds(10))
+    pair.filter = { $0.toHub != isHub }
+    let cut = pair.now
+    let (deaf, other) = isHub ? (pair.hub, pair.edge) : (pair.edge, pair.hub)
+    let sequence: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 1]
+    sequence.withUnsafeBytes { pair.hub.tunnel?.sendPing($0) }
+    _ = pair.run(for: .seconds(5))
+    let last = try #require(deaf.tunnel?.lastReceived)
+    // An edge that rests asks after its hub, without a word to whoever reads events.
+    #expect(last <= cut + .milliseconds(10) && cut - last <= Limits.quicKeepAliveInterval)
+    _ = pair.run(for: last + Limits.silenceTimeout - pair.now)
+    #expect(deaf.end == nil && other.end == nil)
+    deaf.tunnel?.end()
+    #expect(pair.run(for: .seconds(1)) { other.end == .closed(applicationError: 0) })
+  }
 }
