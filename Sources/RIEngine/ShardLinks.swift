@@ -189,7 +189,13 @@ extension Shard {
     }
     endSessions(tellsPeer: false) { $0.link == id }
     switch link.transport {
-    case .tls(let tls): close(tls, id, saysGoodbye: !link.isLeaving && !wasConnecting)
+    case .tls(let tls):
+      if case .silent = reason {
+        close(tls, id, .reset)
+      } else {
+        if !link.isLeaving, !wasConnecting, !tls.sending { sayGoodbye(tls, id) }
+        close(tls, id, .graceful)
+      }
     case .quic(let quic): close(quic, id, reason)
     }
     switch role {
@@ -219,9 +225,10 @@ extension Shard {
     }
   }
 
-  private func close(_ tls: TLSTransport, _ id: SlotID, saysGoodbye: Bool) {
-    if saysGoodbye, !tls.sending { sayGoodbye(tls, id) }
-    ring.close(tls.socket, mode: .graceful, token: OperationToken(.linkClose, id).token)
+  /// A peer that is not heard may hear us still: a FIN would wait behind bytes that it cannot
+  /// acknowledge, a reset waits for nothing.
+  private func close(_ tls: TLSTransport, _ id: SlotID, _ mode: CloseMode) {
+    ring.close(tls.socket, mode: mode, token: OperationToken(.linkClose, id).token)
   }
 
   /// One attempt to send what TLS has to say (an alert or close_notify).

@@ -26,7 +26,7 @@ extension EndToEnd.Faults {
       try edge.waitForLog(LogLine.tunnelUp, from: offsets.edge, within: 35)
       let back = (ContinuousClock.now - mended) / .seconds(1)
       print("\(ring), cut \(directions): noticed after \(noticed) s, back after \(back) s")
-      #expect(noticed < 60 && back < 35)
+      #expect(noticed < 55 && back < 35)
       try network.play("whole", ["count": 1 << 20])
     }
   }
