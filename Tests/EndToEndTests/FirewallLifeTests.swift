@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite("Firewall's life", .enabled(if: FirewallNetwork.isAvailable, "no network namespaces"))
+  @Suite("Firewall's life", .enabled(if: canMakeNamespaces, "no network namespaces"))
   struct FirewallLife {
     private static let answered = 1.0
     private static let silent = 0.0

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite("Firewall", .enabled(if: FirewallNetwork.isAvailable, "no network namespaces"))
+  @Suite("Firewall", .enabled(if: canMakeNamespaces, "no network namespaces"))
   struct Firewall {
     private static let silent = 0.0
     private static let answered = 1.0

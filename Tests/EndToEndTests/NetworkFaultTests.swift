@@ -9,7 +9,7 @@ extension EndToEnd.Faults {
   /// waits for as long again. They are back within 35 s.
   @Test(
     "a tunnel that is cut in one direction or both ends at both ends and comes back",
-    .enabled(if: isLong && TunnelNetwork.isAvailable),
+    .enabled(if: isLong && canMakeNamespaces),
     arguments: [Ring.uring, .quic], [["input"], ["output"], ["input", "output"]])
   func halfOpen(ring: Ring, directions: [String]) throws {
     try TunnelNetwork.run(ring) { network in
@@ -34,7 +34,7 @@ extension EndToEnd.Faults {
   /// Streams outlive a cut that their tunnel outlives.
   @Test(
     "a cut of less than 45 s ends no stream and loses no byte",
-    .enabled(if: TunnelNetwork.isAvailable, "no privilege for namespaces"),
+    .enabled(if: canMakeNamespaces, "no privilege for namespaces"),
     arguments: [Ring.uring, .quic])
   func cutForAWhile(ring: Ring) throws {
     try TunnelNetwork.run(ring) { network in

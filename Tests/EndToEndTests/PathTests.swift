@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite("Paths", .enabled(if: TunnelNetwork.isAvailable, "no privilege for namespaces"))
+  @Suite("Paths", .enabled(if: canMakeNamespaces, "no privilege for namespaces"))
   struct Paths {
     /// Whether a figure is as it should be at least once: other work of the machine makes it worse,
     /// and not each time.

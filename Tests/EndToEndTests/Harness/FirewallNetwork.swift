@@ -3,8 +3,6 @@
 //   one 10.77.1.2 fd77:1::2 ── e1 10.77.1.1 fd77:1::1 ┐
 //                                                     edge ── e3 10.77.3.1 ── 10.77.3.2 hub
 //   two 10.77.2.2 fd77:2::2 ── e2 10.77.2.1 fd77:2::1 ┘
-//
-// A namespace lives as long as the process that holds it, so nothing is left behind.
 
 import Foundation
 import Glibc
@@ -19,7 +17,7 @@ final class FirewallNetwork {
   static let udpPort = 8082
 
   let bed: Testbed
-  private var holders: [Place: ChildProcess] = [:]
+  private let namespaces: Namespaces<Place>
   private(set) var hub: ChildProcess?
   private(set) var edge: ChildProcess?
   var hubAddress = "10.77.3.2"
@@ -27,18 +25,6 @@ final class FirewallNetwork {
   var drainSeconds = 1
   /// Of the hub's file, for the edge.
   private var firewall = "{}"
-
-  /// Says so, loudly, where there is no privilege for it.
-  static let isAvailable: Bool = {
-    do {
-      try Testbed.bare(.uring) { bed in
-        try bed.command(["unshare", "-n", "nft", "list", "tables"], within: 10)
-      }
-      return true
-    } catch {}
-    print("SKIPPED: every test of the firewall: it takes root, unshare and nft")
-    return false
-  }()
 
   static func run(_ body: (FirewallNetwork) throws -> Void) throws {
     try Testbed.bare(.uring) { bed in
@@ -52,16 +38,7 @@ final class FirewallNetwork {
 
   private init(_ bed: Testbed) throws {
     self.bed = bed
-    let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
-    for place in Place.allCases {
-      let holder = try bed.start("holder-\(place)", ["unshare", "-n", "sleep", "infinity"])
-      holders[place] = holder
-      try wait(within: 10, for: "the namespace of \(place)") {
-        let link = "/proc/\(holder.pid)/ns/net"
-        return (try? FileManager.default.destinationOfSymbolicLink(atPath: link)) ?? own != own
-      }
-    }
-    for place in Place.allCases { try ip(place, ["link set lo up"]) }
+    namespaces = try Namespaces(bed)
     for (place, subnet) in [(Place.one, 1), (.two, 2), (.hub, 3)] { try connect(place, subnet) }
     try command(
       .edge,
@@ -74,7 +51,7 @@ final class FirewallNetwork {
     try ip(
       .edge,
       [
-        "link add e\(subnet) type veth peer name eth0 netns \(holders[place]?.pid ?? 0)",
+        "link add e\(subnet) type veth peer name eth0 netns \(namespaces.pid(place))",
         "addr add 10.77.\(subnet).1/24 dev e\(subnet)",
         "addr add fd77:\(subnet)::1/64 dev e\(subnet) nodad", "link set e\(subnet) up",
       ])
@@ -94,12 +71,12 @@ final class FirewallNetwork {
 
   /// A command line that runs in a place.
   func inside(_ place: Place, _ arguments: [String]) -> [String] {
-    ["nsenter", "-n", "-t", "\(holders[place]?.pid ?? 0)"] + arguments
+    namespaces.inside(place, arguments)
   }
 
   @discardableResult
   func command(_ place: Place, _ arguments: String...) throws -> String {
-    try bed.command(inside(place, arguments))
+    try namespaces.command(place, arguments)
   }
 
   /// Plays a scenario of `peers/firewall.py` in a place.

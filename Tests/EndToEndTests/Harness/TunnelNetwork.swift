@@ -2,8 +2,6 @@
 // from another address:
 //
 //   clients, edge 10.78.1.2 (then 10.78.1.3) ── eth0 ── 10.78.1.1 hub, targets
-//
-// A namespace lives as long as the process that holds it, so nothing is left behind.
 
 import Foundation
 import Glibc
@@ -17,21 +15,9 @@ final class TunnelNetwork {
   static let target = 9080
 
   let bed: Testbed
-  private var holders: [Place: ChildProcess] = [:]
+  private let namespaces: Namespaces<Place>
   private(set) var hub: ChildProcess?
   private(set) var edge: ChildProcess?
-
-  /// Says so, loudly, where there is no privilege for it.
-  static let isAvailable: Bool = {
-    do {
-      try Testbed.bare(.uring) { bed in
-        try bed.command(["unshare", "-n", "nft", "list", "tables"], within: 10)
-      }
-      return true
-    } catch {}
-    print("SKIPPED: every test of QUIC's paths: it takes root, unshare and nft")
-    return false
-  }()
 
   /// The servers and the hub running. Hub and edge must still be there after `body`, and stop.
   static func run(_ ring: Ring, _ body: (TunnelNetwork) throws -> Void) throws {
@@ -46,19 +32,10 @@ final class TunnelNetwork {
 
   private init(_ bed: Testbed) throws {
     self.bed = bed
-    let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
-    for place in Place.allCases {
-      let holder = try bed.start("holder-\(place)", ["unshare", "-n", "sleep", "infinity"])
-      holders[place] = holder
-      try wait(within: 10, for: "the namespace of \(place)") {
-        let link = "/proc/\(holder.pid)/ns/net"
-        return (try? FileManager.default.destinationOfSymbolicLink(atPath: link)) ?? own != own
-      }
-      try command(place, "ip", "link", "set", "lo", "up")
-    }
-    let peer = "\(holders[.edge]?.pid ?? 0)"
+    namespaces = try Namespaces(bed)
     try command(
-      .hub, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", peer)
+      .hub, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
+      namespaces.pid(.edge))
     for (place, address) in [(Place.hub, "10.78.1.1/24"), (.edge, "10.78.1.2/24")] {
       try command(place, "ip", "addr", "add", address, "dev", "eth0")
       try command(place, "ip", "link", "set", "eth0", "up")
@@ -67,12 +44,12 @@ final class TunnelNetwork {
 
   /// A command line that runs in a place.
   func inside(_ place: Place, _ arguments: [String]) -> [String] {
-    ["nsenter", "-n", "-t", "\(holders[place]?.pid ?? 0)"] + arguments
+    namespaces.inside(place, arguments)
   }
 
   @discardableResult
   func command(_ place: Place, _ arguments: String...) throws -> String {
-    try bed.command(inside(place, arguments))
+    try namespaces.command(place, arguments)
   }
 
   private func startServer() throws {
