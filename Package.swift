@@ -148,26 +148,32 @@ let package = Package(
       path: "Fuzz/FuzzKit"),
 
     .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+    .target(name: "TestRandom", path: "Tests/TestRandom"),
     .testTarget(name: "FuzzTests", dependencies: ["FuzzKit"]),
-    .testTarget(name: "RIBaseTests", dependencies: ["RIBase"]),
+    .testTarget(name: "RIBaseTests", dependencies: ["RIBase", "TestRandom"]),
     .testTarget(name: "RIRingTests", dependencies: ["RIBase", "RIRing"]),
-    .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto"]),
+    .testTarget(name: "RICryptoTests", dependencies: ["RIBase", "RICrypto", "TestRandom"]),
     .testTarget(
       name: "RITLSTests",
-      dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL", "CMallocCount"]),
-    .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire"]),
-    .testTarget(name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel"]),
+      dependencies: ["RIBase", "RICrypto", "RITLS", "COpenSSL", "CMallocCount", "TestRandom"]),
+    .testTarget(name: "RIWireTests", dependencies: ["RIBase", "RIWire", "TestRandom"]),
+    .testTarget(
+      name: "RITunnelTests", dependencies: ["RIBase", "RIWire", "RITunnel", "TestRandom"]),
     .testTarget(
       name: "RIQUICTests",
-      dependencies: ["RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC", "CMallocCount"],
+      dependencies: [
+        "RIBase", "RICrypto", "RIWire", "RITunnel", "RIQUIC", "CMallocCount", "TestRandom",
+      ],
       exclude: ["peers"]),
-    .testTarget(name: "RIFirewallTests", dependencies: ["RIBase", "RIWire", "RIFirewall"]),
-    .testTarget(name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl"]),
+    .testTarget(
+      name: "RIFirewallTests", dependencies: ["RIBase", "RIWire", "RIFirewall", "TestRandom"]),
+    .testTarget(
+      name: "RIControlTests", dependencies: ["RIBase", "RIWire", "RIControl", "TestRandom"]),
     .testTarget(
       name: "RIEngineTests",
       dependencies: [
         "RIBase", "RIRing", "RICrypto", "RITLS", "RIQUIC", "RIWire", "RITunnel", "RIControl",
-        "RIFirewall", "RIEngine", "CMallocCount",
+        "RIFirewall", "RIEngine", "CMallocCount", "TestRandom",
       ]),
     .testTarget(
       name: "RemoteIngressTests",

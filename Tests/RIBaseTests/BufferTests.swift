@@ -1,5 +1,6 @@
 // Pools, slice queues, batches and writers against plain arrays.
 
+import TestRandom
 import Testing
 
 @testable import RIBase
@@ -119,7 +120,7 @@ private struct Source {
     BufferPoolShape(count: 64, bytes: 256), BufferPoolShape(count: 16, bytes: 4_096),
   ])
 
-  func slice(_ random: inout SeededRandom, count: Int? = nil) -> (Slice, [UInt8])? {
+  func slice(_ random: inout SplitMix64, count: Int? = nil) -> (Slice, [UInt8])? {
     let pool = store[PoolID(UInt8(random.below(2)))]
     guard let buffer = pool.take() else { return nil }
     let count = min(count ?? 1 + random.below(pool.shape.bytes), pool.shape.bytes)
@@ -144,7 +145,7 @@ private struct Source {
   }
 
   @Test(arguments: propertySeeds) func holdsTheBytesOfAPlainArray(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     let source = Source()
     let store = source.store
     var queues = [(SliceQueue(), [UInt8]()), (SliceQueue(), [UInt8]())]
@@ -237,7 +238,7 @@ private struct Source {
 
 @Suite struct PlaintextBatchTests {
   @Test(arguments: propertySeeds) func holdsWhatWasAppendedInOrder(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     let source = Source()
     let batch = PlaintextBatch(store: source.store, capacity: 20_000)
     for _ in 0..<200 {

@@ -1,12 +1,13 @@
 // The slab against a dictionary.
 
+import TestRandom
 import Testing
 
 @testable import RIBase
 
 @Suite struct SlabTests {
   @Test(arguments: propertySeeds) func agreesWithADictionary(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     let capacity = 700
     let slab = Slab<Int>(capacity: capacity)
     var oracle: [SlotID: Int] = [:]

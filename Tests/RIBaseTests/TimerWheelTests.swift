@@ -1,5 +1,6 @@
 // The timer wheel against a plain list of deadlines.
 
+import TestRandom
 import Testing
 
 @testable import RIBase
@@ -97,7 +98,7 @@ import Testing
   }
 
   @Test(arguments: propertySeeds) func agreesWithAListOfDeadlines(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     var tickNow = UInt64(random.below(1 << 30))
     let wheel = TimerWheel(capacity: 500, now: Instant(nanoseconds: tickNow * tick))
     var oracle = Oracle()
@@ -146,7 +147,7 @@ import Testing
   }
 
   @Test(arguments: propertySeeds) func wakingAtNextDeadlineAloneReachesEveryTimer(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     let wheel = TimerWheel(capacity: 300, now: Instant(nanoseconds: 0))
     var deadlines: [UInt64] = []
     for i in 0..<300 {

@@ -1,6 +1,7 @@
 // Differences of port lists, against sets.
 
 import RIBase
+import TestRandom
 import Testing
 
 @testable import RIControl
@@ -15,7 +16,7 @@ import Testing
   @Test func changesTurnTheOldSetIntoTheNew() {
     let seed = UInt64.random(in: .min ... .max)
     print("seed \(seed)")
-    var random = SplitMix(state: seed)
+    var random = SplitMix64(seed)
     for _ in 0..<500 {
       let old = ports(&random)
       let new = ports(&random)
@@ -28,20 +29,7 @@ import Testing
     }
   }
 
-  private func ports(_ random: inout SplitMix) -> [Port] {
+  private func ports(_ random: inout SplitMix64) -> [Port] {
     (0..<random.next() % 12).map { _ in Port(random.next() % 16 + 1) }
-  }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

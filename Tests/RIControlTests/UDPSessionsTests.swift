@@ -3,6 +3,7 @@
 import RIBase
 import RITunnel
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RIControl
@@ -219,7 +220,7 @@ private struct Model {
   func itDoesAsThePlainModel(round: Int) {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = SplitMix(state: seed)
+    var random = SplitMix64(seed)
     let capacity = Int.random(in: 1...60, using: &random)
     let perSource = Int.random(in: 1...capacity, using: &random)
     let idle = Interval.seconds(Int64.random(in: 1...60, using: &random))

@@ -1,32 +1,10 @@
 // Both implementations of the AEAD against published vectors, against each other, and against
 // tampering.
 
+import TestRandom
 import Testing
 
 @testable import RICrypto
-
-/// A small random source with a printable seed.
-struct Seeded: RandomNumberGenerator {
-  let seed: UInt64
-  private var state: UInt64
-
-  init(_ seed: UInt64 = .random(in: 0 ... .max)) {
-    self.seed = seed
-    state = seed
-  }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-
-  mutating func bytes(_ count: Int) -> [UInt8] {
-    (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) }
-  }
-}
 
 func hex(_ text: String) -> [UInt8] {
   var bytes: [UInt8] = []
@@ -174,7 +152,7 @@ struct AEADKeyTests {
 
   @Test(arguments: AEADAlgorithm.allCases)
   func implementationsAgreeAtEverySizeAndSplit(algorithm: AEADAlgorithm) {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     let bytes = random.bytes(algorithm.keyBytes)
     let keys = pairs.filter { $0.0 == algorithm }.map { AEADKey.make(algorithm, bytes, $0.1) }
@@ -197,7 +175,7 @@ struct AEADKeyTests {
   }
 
   @Test func anyChangedByteIsNoticed() {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     for (algorithm, implementation) in pairs {
       let key = AEADKey.make(algorithm, random.bytes(algorithm.keyBytes), implementation)

@@ -3,6 +3,7 @@
 import RIBase
 import RIControl
 import RIRing
+import TestRandom
 import Testing
 
 @testable import RIEngine
@@ -137,7 +138,7 @@ private final class Outbox {
   @Test func everyByteIsThereWhateverIsCollected() {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = PeerRandom(seed: seed)
+    var random = SplitMix64(seed)
     let box = Outbox()
     for _ in 0..<40 {
       var expected: [Int: [[UInt8]]] = [:]

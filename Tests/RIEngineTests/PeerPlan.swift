@@ -1,6 +1,7 @@
 // What clients and targets of the simulated network do, and the bytes they send.
 
 import RIBase
+import TestRandom
 
 /// What one end of a stream does.
 struct PeerPlan {
@@ -36,7 +37,7 @@ struct PeerPlan {
 enum Content {
   private static let period = 65_521
   static let table: [UInt8] = {
-    var random = PeerRandom(seed: 1)
+    var random = SplitMix64(1)
     let once = (0..<period).map { _ in UInt8(truncatingIfNeeded: random.next()) }
     return once + once + once
   }()
@@ -49,19 +50,5 @@ enum Content {
     return table.withUnsafeBytes {
       body(UnsafeRawBufferPointer(rebasing: $0[start..<start + count]))
     }
-  }
-}
-
-/// SplitMix64.
-struct PeerRandom: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

@@ -4,6 +4,7 @@
 import Glibc
 import RIBase
 import RIRing
+import TestRandom
 
 /// One end of a stream as seen from outside the tunnel.
 final class PeerSocket {
@@ -76,7 +77,7 @@ final class PeerRing {
     BufferPoolShape(count: 4_096, bytes: 16 * 1024),
     BufferPoolShape(count: 4_096, bytes: 64 * 1024),
   ])
-  private var random: PeerRandom
+  private var random: SplitMix64
   private(set) var sockets: [UInt64: PeerSocket] = [:]
   private var nextID: UInt64 = 1
   /// Nobody rests any more: who opens from now on reads, and clients end when they have sent.
@@ -89,7 +90,7 @@ final class PeerRing {
 
   init(_ kernel: SimulatedKernel, _ host: SimulatedHost, seed: UInt64) {
     ring = SimulatedRing(kernel: kernel, host: host, store: store)
-    random = PeerRandom(seed: seed)
+    random = SplitMix64(seed)
   }
 
   var turn: SimulatedTurn { SimulatedTurn(ring) { [unowned self] in tick() } }

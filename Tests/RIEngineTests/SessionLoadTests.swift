@@ -3,6 +3,7 @@
 import RIBase
 import RIControl
 import RIRing
+import TestRandom
 import Testing
 
 @testable import RIEngine
@@ -31,7 +32,7 @@ struct SessionLoadTests {
     seed: UInt64, faults: SimulatedFaults, copiesMax: Int
   ) throws {
     let world = try World(seed: seed, faults: faults)
-    var random = PeerRandom(seed: seed &* 77)
+    var random = SplitMix64(seed &* 77)
     let (clients, targets) = world.datagramPeers()
     let target = try targets.serve(dns, header: .every)
     let (hub, edge) = try world.startBoth([], udp: [dns]) {

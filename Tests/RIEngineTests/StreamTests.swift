@@ -2,6 +2,7 @@
 
 import RIBase
 import RIRing
+import TestRandom
 import Testing
 
 @testable import RIEngine
@@ -31,7 +32,7 @@ struct StreamTests {
   ) throws {
     let world = try World(seed: seed, faults: faults)
     try change(world)
-    var random = PeerRandom(seed: seed &* 31)
+    var random = SplitMix64(seed &* 31)
     world.kernel.sendBufferBytes = [4_096, 65_536, 262_144].randomElement(using: &random) ?? 4_096
     world.kernel.receiveBufferBytes =
       [4_096, 65_536, 262_144].randomElement(using: &random) ?? 4_096
@@ -64,7 +65,7 @@ struct StreamTests {
 
 extension PeerPlan {
   /// What a client may do.
-  static func random(_ random: inout PeerRandom, mayHold: Bool) -> PeerPlan {
+  static func random(_ random: inout SplitMix64, mayHold: Bool) -> PeerPlan {
     var plan = PeerPlan()
     let most = [0, 1, 100, 5_000, 200_000, 1_500_000].randomElement(using: &random) ?? 1
     plan.sends = Int.random(in: 0...most, using: &random)
@@ -85,8 +86,8 @@ extension PeerPlan {
 
 extension World {
   /// One target of each kind.
-  func serveAll(_ random: inout PeerRandom) throws {
-    var plans = PeerRandom(seed: random.next())
+  func serveAll(_ random: inout SplitMix64) throws {
+    var plans = SplitMix64(random.next())
     func draw(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &plans) }
     try targets.serve(StreamTests.echo) { _ in
       var plan = PeerPlan()

@@ -5,6 +5,7 @@ import RIBase
 import RIControl
 import RIRing
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RIEngine
@@ -214,7 +215,7 @@ struct TunnelLifeTests {
       var faults = SimulatedFaults.harsh
       faults.reset = 0.002
       let world = try World(seed: seed, faults: faults)
-      var random = PeerRandom(seed: seed)
+      var random = SplitMix64(seed)
       try world.serveAll(&random)
       let hub = try world.startHub([world.allowedEdge(StreamTests.ports)])
       let edge = try world.startEdge()

@@ -2,6 +2,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RIFirewall
@@ -27,7 +28,7 @@ import Testing
   /// In a space of 256 addresses every one can be asked for.
   @Test(arguments: propertySeeds)
   func rangesCoverWhatTheNetworksCover(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     for family in [IPAddress.Family.v4, .v6] {
       let base = IPAddress(parsing: family == .v4 ? "192.0.2.0" : "2001:db8::")?.bits ?? 0
       for _ in 0..<200 {

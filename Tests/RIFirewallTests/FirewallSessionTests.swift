@@ -3,6 +3,7 @@
 import Foundation
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RIFirewall
@@ -215,7 +216,7 @@ struct FirewallSessionTests {
 @Suite struct CounterDumpTests {
   @Test(arguments: propertySeeds)
   func noAnswerTraps(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     let request = CounterDump.request(table: "remoteingress")
     #expect(request.count % 4 == 0)
     for _ in 0..<20_000 {

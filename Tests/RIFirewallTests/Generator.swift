@@ -2,11 +2,12 @@
 
 import RIBase
 import RIWire
+import TestRandom
 
 struct ConfigGenerator {
-  var random: SeededRandom
+  var random: SplitMix64
 
-  init(_ seed: UInt64) { random = SeededRandom(seed) }
+  init(_ seed: UInt64) { random = SplitMix64(seed) }
 
   private static let hostile = [
     "\"", "'", "{", "}", ";", "#", "\\", "$x", "@hub4", "/*", "*/", ",", "(", ")", "`",

@@ -2,6 +2,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RIFirewall

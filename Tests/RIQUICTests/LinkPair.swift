@@ -6,6 +6,7 @@ import RICrypto
 import RIQUIC
 import RITunnel
 import RIWire
+import TestRandom
 import Testing
 
 /// Made once: a key pair costs more than a test.
@@ -17,25 +18,6 @@ let hubIdentity: TLSIdentity = {
   }
 }()
 let hubSecret = [UInt8](repeating: 7, count: 32)
-
-/// SplitMix64.
-struct Random: RandomNumberGenerator {
-  var state: UInt64
-
-  init(_ seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-
-  mutating func chance(_ percent: Double) -> Bool {
-    Double.random(in: 0..<100, using: &self) < percent
-  }
-}
 
 /// What the path does to packets.
 struct PathConditions {
@@ -184,7 +166,7 @@ final class LinkPair {
   var edge: End
   var now = Instant(nanoseconds: 1_000_000_000)
   var path = PathConditions()
-  var random: Random
+  var random: SplitMix64
   /// Set: what the hub sees and answers to, whatever the edge's address is (a NAT).
   var natAddress: SocketAddress?
   var packets: [Packet] = []
@@ -199,7 +181,7 @@ final class LinkPair {
     seed: UInt64 = 1, settings: QUICSettings = QUICSettings(), hubSettings: QUICSettings? = nil,
     trust: HubTrust = .pin(hubIdentity.pin), shard: UInt8 = 0, shards: UInt8 = 1
   ) throws {
-    random = Random(seed)
+    random = SplitMix64(seed)
     context = try QUICServerContext(
       identity: hubIdentity, secret: hubSecret, settings: hubSettings ?? settings)
     clientContext = try QUICClientContext(trust: trust, settings: settings)

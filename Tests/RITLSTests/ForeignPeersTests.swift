@@ -3,6 +3,7 @@
 import Foundation
 import RIBase
 import RICrypto
+import TestRandom
 import Testing
 
 @testable import RITLS
@@ -45,7 +46,7 @@ struct ForeignPeersTests {
       let driver = SocketDriver(
         end, socket: try Loopback.connect(python.readPort(after: "port ")))
       try driver.pump { end.link.isEstablished }
-      var random = Seeded()
+      var random = SplitMix64()
       print("seed", random.seed)
       end.link.recordsPerKeyMax = 50
       for size in [1, 16_384, 100_000, 2_000_000] {

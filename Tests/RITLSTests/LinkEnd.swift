@@ -4,40 +4,10 @@
 import COpenSSL
 import RIBase
 import RICrypto
+import TestRandom
 import Testing
 
 @testable import RITLS
-
-/// A small random source with a printable seed.
-struct Seeded: RandomNumberGenerator {
-  let seed: UInt64
-  private var state: UInt64
-
-  init(_ seed: UInt64 = .random(in: 0 ... .max)) {
-    self.seed = seed
-    state = seed
-  }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-
-  mutating func bytes(_ count: Int) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    var i = 0
-    while i < count {
-      withUnsafeBytes(of: next()) { word in
-        for j in 0..<min(8, count - i) { bytes[i + j] = word[j] }
-      }
-      i += 8
-    }
-    return bytes
-  }
-}
 
 final class LinkEnd {
   static let bufferBytes = 128 * 1024
@@ -120,7 +90,7 @@ final class LinkEnd {
 
   /// Seals plaintext that is cut into random pieces, some copied and some pooled.
   func seal(
-    _ plaintext: [UInt8], using random: inout Seeded, room: Int = LinkEnd.bufferBytes
+    _ plaintext: [UInt8], using random: inout SplitMix64, room: Int = LinkEnd.bufferBytes
   ) -> [UInt8] {
     var output: [UInt8] = []
     var start = 0
@@ -138,7 +108,7 @@ final class LinkEnd {
     return output
   }
 
-  private func fill(_ plaintext: [UInt8], _ start: inout Int, _ random: inout Seeded) {
+  private func fill(_ plaintext: [UInt8], _ start: inout Int, _ random: inout SplitMix64) {
     batch.clear()
     while start < plaintext.count, batch.roomBytes > 0 {
       let most = [9, 600, 20_000, Self.batchBytes].randomElement(using: &random) ?? 9

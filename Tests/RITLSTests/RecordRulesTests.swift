@@ -3,6 +3,7 @@
 
 import RIBase
 import RICrypto
+import TestRandom
 import Testing
 
 @testable import RITLS
@@ -28,7 +29,7 @@ struct RecordRulesTests {
       #expect(own.end.failure == error, "\(side)")
       #expect(own.open(own.end.control()).map(\.content) == alert.map { [[2, $0]] } ?? [])
       #expect(!own.end.link.hasControlOutput)
-      var random = Seeded()
+      var random = SplitMix64()
       #expect(own.end.seal([1], using: &random).isEmpty)
       guard oracle else { continue }
       let other = try peer(side, .openSSL)
@@ -60,7 +61,7 @@ struct RecordRulesTests {
   }
 
   @Test func aCorruptedStreamGivesATruePrefixAndFails() throws {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     for _ in 0..<200 {
       let peer = try peer(.server)

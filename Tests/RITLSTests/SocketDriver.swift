@@ -3,6 +3,7 @@
 import Foundation
 import RIBase
 import RICrypto
+import TestRandom
 import Testing
 
 @testable import RITLS
@@ -14,7 +15,7 @@ final class SocketDriver {
   let end: LinkEnd
   private let socket: Int32
   private var outgoing: [UInt8] = []
-  private var random = Seeded()
+  private var random = SplitMix64()
   private(set) var isPeerGone = false
 
   /// Takes over a connected socket.

@@ -3,6 +3,7 @@
 import COpenSSL
 import RIBase
 import RICrypto
+import TestRandom
 import Testing
 
 @testable import RITLS
@@ -10,7 +11,7 @@ import Testing
 struct TLSLinkTests {
   @Test(arguments: Peering.all)
   func dataOfAnySizeAndSplitArrivesBothWays(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     for suite in [
       "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",
@@ -33,7 +34,7 @@ struct TLSLinkTests {
 
   @Test(arguments: Peering.all)
   func megabytesArriveWhole(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     let pair = try Fixture.pair(client: peering.client, server: peering.server)
     let plaintext = random.bytes(3_000_000)
@@ -45,7 +46,7 @@ struct TLSLinkTests {
 
   @Test(arguments: Peering.all)
   func handshakesPassThroughAnyStepAndRoom(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     for (step, room) in [(1, 1), (3, 100), (500, 37), (1 << 20, 1 << 17)] {
       let pair = LinkPair(
         client: LinkEnd(client: try Fixture.client(peering.client)),
@@ -75,14 +76,14 @@ struct TLSLinkTests {
       client: LinkEnd(client: clientContext),
       server: LinkEnd(server: try Fixture.server(peering.server)))
     pair.exchangeControl()
-    var random = Seeded()
+    var random = SplitMix64()
     pair.deliver(pair.client.seal([9], using: &random), to: pair.server)
     #expect(pair.server.takeReceived() == [9])
   }
 
   @Test(arguments: Peering.all)
   func dataRightBehindTheHandshakeIsNotLost(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     let pair = LinkPair(
       client: LinkEnd(client: try Fixture.client(peering.client)),
       server: LinkEnd(server: try Fixture.server(peering.server)))
@@ -101,7 +102,7 @@ struct TLSLinkTests {
 
   @Test(arguments: Peering.all, [0, 1, 2, 5])
   func ticketsOfTheHandshakeShiftNobodysRecordNumbers(peering: Peering, tickets: Int) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     let serverContext = try Fixture.server(peering.server)
     SSL_CTX_set_num_tickets(serverContext.context, tickets)
     let pair = LinkPair(
@@ -131,7 +132,7 @@ struct TLSLinkTests {
 
   @Test(arguments: Peering.all)
   func smallBuffersTakeWhatTheyHaveRoomFor(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     let pair = try Fixture.pair(client: peering.client, server: peering.server)
     let plaintext = random.bytes(5_000)
@@ -144,7 +145,7 @@ struct TLSLinkTests {
   }
 
   @Test func sealedBytesIsAnUpperBound() throws {
-    var random = Seeded()
+    var random = SplitMix64()
     let pair = try Fixture.pair()
     for size in [1, 100, 16_384, 16_385, 60_000, LinkEnd.batchBytes] {
       let wire = pair.client.seal(random.bytes(size), using: &random)
@@ -157,7 +158,7 @@ struct TLSLinkTests {
 
   @Test(arguments: Peering.all)
   func closeNotifyEndsOneDirectionOnly(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     let pair = try Fixture.pair(client: peering.client, server: peering.server)
     let last = pair.client.seal([1], using: &random)
     pair.client.link.close()
@@ -184,7 +185,7 @@ struct TLSLinkTests {
 
   @Test(arguments: Peering.all)
   func keysChangeBeforeTheirRecordsAreUsedUp(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     let pair = try Fixture.pair(client: peering.client, server: peering.server)
     for recordsMax in [1, 2, 5] as [UInt64] {
@@ -203,7 +204,7 @@ struct TLSLinkTests {
 
   @Test(arguments: Peering.all)
   func aRekeyWaitsForRoom(peering: Peering) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     let pair = try Fixture.pair(client: peering.client, server: peering.server)
     pair.client.link.recordsPerKeyMax = 1
     let plaintext = random.bytes(300)
@@ -213,7 +214,7 @@ struct TLSLinkTests {
 
   @Test(arguments: [RecordImplementation.own, .openSSL])
   func aRequestedKeyUpdateIsAnsweredOnce(records: RecordImplementation) throws {
-    var random = Seeded()
+    var random = SplitMix64()
     let peer = try RawPeer(server: Fixture.server(records))
     let wire =
       peer.record(22, [24, 0, 0, 1, 1], updating: true)

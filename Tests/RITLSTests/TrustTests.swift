@@ -4,6 +4,7 @@ import COpenSSL
 import Foundation
 import RIBase
 import RICrypto
+import TestRandom
 import Testing
 
 @testable import RITLS
@@ -155,7 +156,7 @@ struct TrustTests {
   }
 
   @Test func randomBytesNeverEstablishALink() throws {
-    var random = Seeded()
+    var random = SplitMix64()
     print("seed", random.seed)
     for _ in 0..<300 {
       let end = LinkEnd(server: try Fixture.server())

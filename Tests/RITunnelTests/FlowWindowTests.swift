@@ -1,6 +1,7 @@
 // The windows of both ends of a stream: their sizes, when credit returns, and what breaks them.
 
 import RIBase
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -99,13 +100,13 @@ import Testing
   @Test func creditAlgebraHoldsAndNobodyStallsForGood() {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     for _ in 0..<200 {
       let least = Int.random(in: 1...64, using: &random)
       let limits = WindowLimits(
         sharedBytes: 64 * least, bytesMin: least,
         bytesMax: least * Int.random(in: 1...8, using: &random))
-      let window = { (r: inout SeededRandom) in
+      let window = { (r: inout SplitMix64) in
         limits.window(activeStreams: Int.random(in: 1...100, using: &r))
       }
       var sender = SendWindow(size: window(&random))

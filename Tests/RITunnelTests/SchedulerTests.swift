@@ -2,6 +2,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -11,7 +12,7 @@ import Testing
   @Test func backloggedStreamsShareByBytesWithinOneQuantum() {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     let edge = TunnelHarness(.edge, batchBytes: 200_000, buffers: 128)
     let streams = (0..<6).map { _ in edge.open() }
     var left = Array(repeating: 0, count: streams.count)

@@ -3,6 +3,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -32,7 +33,7 @@ private final class SessionWorld {
     var count: Int
   }
 
-  var random: SeededRandom
+  var random: SplitMix64
   let longest: Int
   let ends: [TunnelHarness]
   var wires: [[UInt8]] = [[], []]
@@ -43,7 +44,7 @@ private final class SessionWorld {
   var faults: [String] = []
 
   init(seed: UInt64, longest: Int) {
-    random = SeededRandom(seed: seed)
+    random = SplitMix64(seed)
     self.longest = longest
     ends = [TunnelRole.edge, .hub].map {
       TunnelHarness($0, batchBytes: 224 * 1024, streamsMax: 64, buffers: 4_096)

@@ -3,6 +3,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -102,7 +103,7 @@ import Testing
   @Test func sessionsAndStreamsShareByBytes() throws {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     let edge = TunnelHarness(.edge, batchBytes: 224 * 1024, buffers: 256)
     let sizes = [1...9, 1_000...1_400, 40_000...40_000, 65_000...65_507, 0...65_507]
     let sessions = sizes.compactMap { _ in edge.openSession() }

@@ -1,6 +1,7 @@
 // Stream ids: the table that finds a stream by its id, and how an end of a tunnel gives them out.
 
 import RIBase
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -9,7 +10,7 @@ import Testing
   @Test func findsWhatADictionaryFindsThroughRandomInsertsAndRemovals() {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     var table = StreamTable(seed: random.next())
     var model: [UInt32: SlotID] = [:]
     for step in 0..<40_000 {

@@ -3,6 +3,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -25,7 +26,7 @@ import Testing
   @Test(arguments: [2 << 20, 3_000_000, 12_500_000, 125_000_000, 1_250_000_000])
   func sustainedStreamsHaveTheirRateInAnySecondAndNoMore(bytesPerSecond: Int) {
     let seed = UInt64.random(in: 0...UInt64.max)
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     let world = TierWorld(seed: random.next(), streams: 8)
     let sustained = Int.random(in: 1...4, using: &random)
     for i in 0..<8 { world.makeReady(i, in: i < sustained ? .sustained : .data) }
@@ -43,7 +44,7 @@ import Testing
   @Test(arguments: 0..<6)
   func theRateHoldsHoweverIrregularThePollsAre(round: Int) {
     let seed = UInt64.random(in: 0...UInt64.max)
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     let world = TierWorld(seed: random.next(), streams: 6)
     for i in 0..<6 { world.makeReady(i, in: i < 2 ? .sustained : .data) }
     let link = TierLink(world, bytesPerSecond: 125_000_000)
@@ -130,13 +131,13 @@ struct TierFrames {
   }
 
   let edge: TunnelHarness
-  private var random: SeededRandom
+  private var random: SplitMix64
   private var streams: [Stream] = []
   private var now = Instant(nanoseconds: 0)
   private(set) var faults: [String] = []
 
   init(seed: UInt64) {
-    random = SeededRandom(seed: seed)
+    random = SplitMix64(seed)
     let batchBytes = Int.random(in: 200...100_000, using: &random)
     edge = TunnelHarness(.edge, batchBytes: batchBytes, buffers: 2_048)
   }

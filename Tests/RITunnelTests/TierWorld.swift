@@ -3,6 +3,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 
 @testable import RITunnel
 
@@ -12,7 +13,7 @@ final class TierWorld {
   private var scheduler = Scheduler()
   private let slots: [SlotID]
   private let whole: Slice
-  var random: SeededRandom
+  var random: SplitMix64
   var now = Instant(nanoseconds: 0)
   /// The longest frame of data; the length is random when it is less than a full one.
   var dataBytesMax = Limits.dataFrameBytes
@@ -33,7 +34,7 @@ final class TierWorld {
   private(set) var faults: [String] = []
 
   init(seed: UInt64, streams count: Int) {
-    random = SeededRandom(seed: seed)
+    random = SplitMix64(seed)
     harness = TunnelHarness(.edge)
     let harness = harness
     slots = (0..<count).map { _ in harness.open("").slot }

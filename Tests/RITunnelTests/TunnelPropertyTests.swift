@@ -4,6 +4,7 @@
 import Glibc
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -15,7 +16,7 @@ import Testing
   func everyByteArrivesOnceAndInOrderAndNothingIsLeft(round: Int) {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     let least = [1, 7, 64, 500, 3_000].randomElement(using: &random) ?? 1
     let windows = WindowLimits(
       sharedBytes: least * Int.random(in: 1...40, using: &random), bytesMin: least,
@@ -73,7 +74,7 @@ final class TunnelWorld {
     var flows: [Flow]
   }
 
-  var random: SeededRandom
+  var random: SplitMix64
   let store: BufferStore
   let ends: [FramedTunnel]
   let batch: PlaintextBatch
@@ -96,7 +97,7 @@ final class TunnelWorld {
     seed: UInt64, windows: WindowLimits, isAuto: Bool, resetPercent: Int,
     plannedBytesMax: Int = 20_000, batchBytes: Int = 4_096, streamsMax: Int = 40
   ) {
-    random = SeededRandom(seed: seed)
+    random = SplitMix64(seed)
     self.windows = windows
     self.isAuto = isAuto
     self.resetPercent = resetPercent
@@ -150,7 +151,7 @@ final class TunnelWorld {
     case 0..<6: open()
     case 6..<35: if let i = anyStream() { send(i, end) }
     case 35..<55: if let i = anyStream() { consume(i, end) }
-    case 55..<57: if let i = anyStream(), random.chance(resetPercent * 25) { reset(i, end) }
+    case 55..<57: if let i = anyStream(), random.chance(Double(resetPercent * 25)) { reset(i, end) }
     case 57..<58: if end == 1 { ends[1].sendConfig(Array(repeating: 1, count: 6_000)) }
     case 58..<79: transmit(end)
     default: deliver(from: end)

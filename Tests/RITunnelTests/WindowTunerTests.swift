@@ -2,6 +2,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @testable import RITunnel
@@ -85,7 +86,7 @@ import Testing
   @Test func theWindowStaysWithinItsBounds() {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var random = SeededRandom(seed: seed)
+    var random = SplitMix64(seed)
     var now = Instant(nanoseconds: 5)
     var tuner = WindowTuner(limits: Self.limits, now: now)
     for _ in 0..<10_000 {

@@ -1,6 +1,7 @@
 // CONFIG and HELLO, and the JSON below them.
 
 import RIBase
+import TestRandom
 import Testing
 
 @testable import RIWire
@@ -103,7 +104,7 @@ import Testing
   }
 
   @Test(arguments: propertySeeds) func brokenMessagesNeverTrapOrLoop(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     let valid = EdgeConfigMessage(
       listenPorts: [80, 443, 65_535], listenPortsUdp: [53], stunIntervalSecs: 1,
       firewallConfig: .object(["blockedIps": .array([.string("é\u{1F600}\n\"")])]),
@@ -198,7 +199,7 @@ import Testing
   }
 
   /// A random value no deeper than `depth`.
-  private func value(_ random: inout SeededRandom, depth: Int) -> JSONValue {
+  private func value(_ random: inout SplitMix64, depth: Int) -> JSONValue {
     switch random.below(depth > 0 ? 7 : 5) {
     case 0: return .null
     case 1: return .bool(random.below(2) == 0)
@@ -218,7 +219,7 @@ import Testing
   }
 
   @Test(arguments: propertySeeds) func readsWhatItWrites(seed: UInt64) throws {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     for _ in 0..<300 {
       let value = value(&random, depth: 5)
       #expect(try JSONValue(parsing: value.encoded()) == value, "seed \(seed)")

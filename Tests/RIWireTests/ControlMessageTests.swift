@@ -2,6 +2,7 @@
 
 import RIBase
 import RIWire
+import TestRandom
 import Testing
 
 @Suite struct ControlMessageTests {
@@ -75,7 +76,7 @@ import Testing
   }
 
   @Test func randomBytesNeverTrap() {
-    var random = SeededRandom()
+    var random = SplitMix64()
     for _ in 0..<2_000 {
       let bytes = (0..<Int.random(in: 0...60, using: &random)).map { _ in
         UInt8.random(in: 0...16, using: &random)

@@ -1,6 +1,7 @@
 // The frame codec: header, rules, decoding in every split.
 
 import RIBase
+import TestRandom
 import Testing
 
 @testable import RIWire
@@ -11,7 +12,7 @@ import Testing
   }
 
   @Test func decodesWhatItEncodes() {
-    var random = SeededRandom()
+    var random = SplitMix64()
     for _ in 0..<1_000 {
       let value = FrameHeader(
         stream: UInt32.random(in: 0...UInt32.max, using: &random),
@@ -143,7 +144,7 @@ import Testing
 
 @Suite struct FrameDecoderTests {
   /// Frames that keep every rule, unknown types among them.
-  static func validFrames(_ random: inout SeededRandom, from sender: Sender) -> [TestFrame] {
+  static func validFrames(_ random: inout SplitMix64, from sender: Sender) -> [TestFrame] {
     let types = FrameType.allCases.filter {
       $0.direction == .either || ($0.direction == .edgeToHub) == (sender == .edge)
     }
@@ -164,7 +165,7 @@ import Testing
 
   @Test(arguments: propertySeeds, [Sender.edge, .hub])
   func anySplitDecodesTheSame(seed: UInt64, sender: Sender) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     for _ in 0..<6 {
       let frames = Self.validFrames(&random, from: sender)
       let splitMax = [1, 2, 9, 64, 5_000, 1 << 16][random.below(6)]
@@ -224,7 +225,7 @@ import Testing
 
   @Test func configTakesMemoryOnlyForBytesThatArrived() {
     var driver = DecoderDriver(.hub)
-    var random = SeededRandom()
+    var random = SplitMix64()
     let payload = random.bytes(4 << 20)
     driver.feed(header(0, FrameType.config.rawValue, length: 4 << 20))
     #expect(driver.decoder.gatheredCapacity <= 64)
@@ -277,7 +278,7 @@ import Testing
   }
 
   @Test(arguments: propertySeeds) func mutatedFramesEndInEventsOrOneError(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     for _ in 0..<120 {
       let valid = Array(Self.validFrames(&random, from: .edge).prefix(6))
       let bytes = random.mutate(valid.flatMap { $0.bytes.prefix(300) })

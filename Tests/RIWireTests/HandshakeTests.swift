@@ -1,6 +1,7 @@
 // The EDGE line, secrets, and lines out of a stream.
 
 import RIBase
+import TestRandom
 import Testing
 
 @testable import RIWire
@@ -46,7 +47,7 @@ import Testing
   }
 
   @Test(arguments: propertySeeds) func brokenLinesAreReadAsWrittenOrRefused(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     for _ in 0..<2_000 {
       let bytes = random.mutate(Array("EDGE edge-1 hunter2-hunter2".utf8))
       guard let line = try? EdgeLine(parsing: bytes) else { continue }
@@ -118,7 +119,7 @@ import Testing
   }
 
   @Test(arguments: propertySeeds) func anySplitGivesTheSameLine(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     for _ in 0..<200 {
       let line = random.bytes(random.below(300)).map { $0 == 0x0A ? 0x0B : $0 }
       let stream = line + [0x0A] + random.bytes(20)

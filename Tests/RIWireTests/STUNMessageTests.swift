@@ -1,6 +1,7 @@
 // STUN messages against the vectors of RFC 5769 and against everything that can be wrong.
 
 import RIBase
+import TestRandom
 import Testing
 
 @testable import RIWire
@@ -53,7 +54,7 @@ import Testing
   }
 
   @Test func anotherTransactionsAnswerIsNone() {
-    var random = SeededRandom(7)
+    var random = SplitMix64(7)
     let other = STUNTransactionID { random.next() }
     #expect(answer(Self.responseV4, other) == nil)
   }
@@ -132,7 +133,7 @@ import Testing
 
   @Test(arguments: propertySeeds)
   func nothingTraps(seed: UInt64) {
-    var random = SeededRandom(seed)
+    var random = SplitMix64(seed)
     for _ in 0..<20_000 {
       let base = random.below(2) == 0 ? Self.responseV4 : Self.responseV6
       _ = answer(random.mutate(base))

@@ -3,6 +3,7 @@
 import RIBase
 import RIWire
 import RIRing
+import TestRandom
 
 @testable import RIEngine
 
@@ -16,14 +17,14 @@ extension Scenario {
 /// Draws a scenario. Small and calm ones are most common; everything occurs within some hundred.
 struct ScenarioGenerator {
   private let seed: UInt64
-  private var random: PeerRandom
+  private var random: SplitMix64
   private var mood = ScenarioMood.mixed
   /// What all plans together may still send.
   private var bytesLeft = 0
 
   init(seed: UInt64) {
     self.seed = seed
-    random = PeerRandom(seed: seed &* 0x9E37_79B9 &+ 77)
+    random = SplitMix64(seed &* 0x9E37_79B9 &+ 77)
   }
 
   mutating func scenario() -> Scenario {
