@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import errno
 import os
 import random
 import statistics
@@ -43,17 +44,28 @@ class Held:
     WAIT_ALL = 0x40000000
 
     def __init__(self, process):
-        self.threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
         self.library = ctypes.CDLL(None, use_errno=True)
-        for thread in self.threads:
-            self.request(self.SEIZE, thread)
-        for thread in self.threads:
-            self.request(self.INTERRUPT, thread)
-            os.waitpid(thread, self.WAIT_ALL)
+        self.threads, seen = [], set()
+        # They come and go until all are held.
+        while new := {int(name) for name in os.listdir(f"/proc/{process}/task")} - seen:
+            seen |= new
+            self.threads += filter(self.hold, new)
+        if process not in self.threads:
+            raise OSError(errno.EPERM, "ptrace is not allowed here")
+
+    def hold(self, thread):
+        """False when the thread has ended, or is a worker of the kernel."""
+        if not self.request(self.SEIZE, thread) or not self.request(self.INTERRUPT, thread):
+            return False
+        _, status = os.waitpid(thread, self.WAIT_ALL)
+        return os.WIFSTOPPED(status)
 
     def request(self, request, thread):
-        if self.library.ptrace(request, thread, None, None) != 0:
-            raise OSError(ctypes.get_errno(), f"ptrace {request:#x} of {thread}")
+        if self.library.ptrace(request, thread, None, None) == 0:
+            return True
+        if (error := ctypes.get_errno()) not in (errno.ESRCH, errno.EPERM):
+            raise OSError(error, f"ptrace {request:#x} of {thread}")
+        return False
 
     def release(self):
         for thread in self.threads:
