@@ -86,14 +86,7 @@ extension EndToEnd {
     @Test("who asks for a reload before all is ready has it then")
     func earlyReload() throws {
       try Testbed.bare(.uring) { bed in
-        try bed.write(bed.hubConfiguration(), to: "hub.yaml")
-        let hub = try bed.start(
-          "hub", [Product.binary, "hub", "--config", "\(bed.directory)/hub.yaml"])
-        // Its engine is there, and stands still before it can say that it is ready.
-        try wait(within: 10, for: "the engine") { hub.engine != 0 }
-        let engine = hub.engine
-        kill(engine, SIGSTOP)
-        try #require(!hub.log.contains(LogLine.hubReady))
+        let (hub, engine) = try bed.startHubHeld()
         hub.send(SIGHUP)
         // Taken by its thread for signals, which has nothing else to do.
         try wait(within: 10, for: "the signal to be taken") { !bed.hasPending(SIGHUP, hub.pid) }
@@ -271,6 +264,25 @@ extension EndToEnd {
 }
 
 extension Testbed {
+  /// A hub with its engine, which stands still before it has said that it is ready. One that was too
+  /// fast is started anew.
+  fileprivate func startHubHeld() throws -> (hub: ChildProcess, engine: pid_t) {
+    try write(hubConfiguration(), to: "hub.yaml")
+    for _ in 0..<50 {
+      let hub = try start("hub", [Product.binary, "hub", "--config", "\(directory)/hub.yaml"])
+      var engine: pid_t = 0
+      try wait(within: 10, for: "the engine") {
+        engine = hub.engine
+        return engine != 0
+      }
+      kill(engine, SIGSTOP)
+      if !hub.log.contains(LogLine.hubReady) { return (hub, engine) }
+      kill(engine, SIGCONT)
+      try stop(hub)
+    }
+    throw Failure("its engine was always ready before it could be stopped")
+  }
+
   /// Whether the signal waits to be taken by the process (proc_pid_status(5)).
   fileprivate func hasPending(_ signal: Int32, _ pid: pid_t) -> Bool {
     let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""

@@ -55,13 +55,12 @@ final class ChildProcess {
 
   /// The process that moves the traffic, which a hub or an edge has for that; 0 when there is none.
   var engine: pid_t {
-    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    for child in all.compactMap({ pid_t($0) }) {
-      // The name, in parentheses, may hold anything (proc_pid_stat(5)).
-      let fields = text(of: "/proc/\(child)/stat").split(separator: ")").last?.split(separator: " ")
-      if let fields, fields.count > 1, pid_t(fields[1]) == pid { return child }
+    let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+    // Children are listed by the thread that started them (proc_pid_task_children(5)).
+    let children = threads.lazy.flatMap {
+      self.text(of: "/proc/\(self.pid)/task/\($0)/children").split(separator: " ")
     }
-    return 0
+    return children.first.flatMap { pid_t($0) } ?? 0
   }
 
   /// How it ended, or nil while it runs.
