@@ -264,8 +264,8 @@ extension EndToEnd {
 }
 
 extension Testbed {
-  /// A hub with its engine, which stands still before it has said that it is ready. One that was too
-  /// fast is started anew.
+  /// A hub with its engine, which stands still before it has said that it is ready. One that was
+  /// too fast is started anew.
   fileprivate func startHubHeld() throws -> (hub: ChildProcess, engine: pid_t) {
     try write(hubConfiguration(), to: "hub.yaml")
     for _ in 0..<50 {
