@@ -190,12 +190,13 @@ extension Shard {
     endSessions(tellsPeer: false) { $0.link == id }
     switch link.transport {
     case .tls(let tls):
-      if case .silent = reason {
-        close(tls, id, .reset)
-      } else {
-        if !link.isLeaving, !wasConnecting, !tls.sending { sayGoodbye(tls, id) }
-        close(tls, id, .graceful)
-      }
+      // Who is not heard may hear us still: a FIN would wait behind bytes that it cannot
+      // acknowledge, a reset waits for nothing.
+      let isSilent = if case .silent = reason { true } else { false }
+      if !isSilent, !link.isLeaving, !wasConnecting, !tls.sending { sayGoodbye(tls, id) }
+      ring.close(
+        tls.socket, mode: isSilent ? .reset : .graceful,
+        token: OperationToken(.linkClose, id).token)
     case .quic(let quic): close(quic, id, reason)
     }
     switch role {
@@ -223,12 +224,6 @@ extension Shard {
     // All that was sent has been acknowledged.
     case .quic: endLink(id, .drained)
     }
-  }
-
-  /// A peer that is not heard may hear us still: a FIN would wait behind bytes that it cannot
-  /// acknowledge, a reset waits for nothing.
-  private func close(_ tls: TLSTransport, _ id: SlotID, _ mode: CloseMode) {
-    ring.close(tls.socket, mode: mode, token: OperationToken(.linkClose, id).token)
   }
 
   /// One attempt to send what TLS has to say (an alert or close_notify).

@@ -76,10 +76,11 @@ public final class SimulatedRing: IORing {
 
   public var backendName: String { "simulated" }
   public var features: [String] { ["host: \(host.index)"] }
-  /// Operations that have not ended. Lookups do not count: no kernel can cancel one, so nobody who
-  /// stops waits for it.
-  public var pendingCount: Int {
-    operations.values.count { if case .resolve = $0 { false } else { true } }
+  /// Operations that have not ended.
+  public var pendingCount: Int { operations.count }
+  /// The lookups among them, which no kernel can cancel.
+  public var lookupCount: Int {
+    operations.values.count { if case .resolve = $0 { true } else { false } }
   }
 
   // MARK: Time and chance
