@@ -86,6 +86,9 @@ final class EdgeTrust: Sendable {
     // Whom to trust is for the owner alone to say.
     let mask = umask(0o077)
     defer { umask(mask) }
+    try FileManager.default.createDirectory(
+      atPath: String(file[..<(file.lastIndex(of: "/") ?? file.startIndex)]),
+      withIntermediateDirectories: true)
     try (text + "\(hub) \(pin)\n").write(toFile: file, atomically: true, encoding: .utf8)
   }
 }

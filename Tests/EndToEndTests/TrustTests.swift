@@ -33,8 +33,13 @@ extension EndToEnd {
     func firstUse() throws {
       try Testbed.bare(.epoll) { bed in
         let trusting = bed.edgeConfiguration(id: bed.edgeID, trust: "")
+        // As where an edge starts for the first time: it has no state directory yet.
+        let state = "\(bed.directory)/edge"
+        try FileManager.default.removeItem(atPath: state)
         try bed.startHub()
         try bed.startEdge(configuration: trusting)
+        let mode = try FileManager.default.attributesOfItem(atPath: state)[.posixPermissions]
+        #expect(mode as? Int == 0o700)
         try bed.stop(try #require(bed.edge))
         try bed.stop(try #require(bed.hub))
         try FileManager.default.removeItem(atPath: "\(bed.directory)/hub")
